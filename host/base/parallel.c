@@ -1,0 +1,115 @@
+#define _GNU_SOURCE /* sched_getaffinity */
+#include "host/base/parallel.h"
+
+#include <pthreadpool.h>
+#include <sched.h>
+#include <stdio.h>
+
+/* Debian's libpthreadpool is not built for ThreadSanitizer, which therefore cannot see that the pool orders a
+ * loop after its caller and the caller after the loop. These two edges are stated by hand. */
+#if defined(__SANITIZE_THREAD__)
+#define ST_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define ST_TSAN 1
+#endif
+#endif
+#if defined(ST_TSAN)
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+#else
+#define __tsan_acquire(address) ((void)(address))
+#define __tsan_release(address) ((void)(address))
+#endif
+
+struct st_pool {
+    pthreadpool_t threads; /* NULL: run in the caller */
+    int n_thread;
+};
+
+typedef struct loop {
+    st_loop_fn fn;
+    void *context;
+    char forked, joined; /* addresses for the two ordering edges */
+} loop;
+
+st_pool *st_pool_create(int n_thread)
+{
+    assert(n_thread >= 1 && n_thread <= ST_MAX_THREAD);
+    st_pool *pool = st_calloc(1, sizeof *pool);
+    if (!pool)
+        return NULL;
+    pool->n_thread = n_thread;
+    if (n_thread > 1) {
+        pool->threads = pthreadpool_create((size_t)n_thread);
+        if (!pool->threads) {
+            st_free(pool);
+            return NULL;
+        }
+    }
+    return pool;
+}
+
+void st_pool_destroy(st_pool *pool)
+{
+    if (!pool)
+        return;
+    if (pool->threads)
+        pthreadpool_destroy(pool->threads);
+    st_free(pool);
+}
+
+int st_pool_threads(const st_pool *pool)
+{
+    return pool ? pool->n_thread : 1;
+}
+
+static void run_tile(void *context, size_t first, size_t count)
+{
+    loop *l = context;
+    __tsan_acquire(&l->forked);
+    l->fn(l->context, (int64_t)first, (int64_t)count);
+    __tsan_release(&l->joined);
+}
+
+void st_pool_loop(st_pool *pool, int64_t n, int64_t tile, st_loop_fn fn, void *context)
+{
+    assert(n >= 0 && tile >= 1);
+    if (n == 0)
+        return;
+    if (!pool || !pool->threads || n <= tile) {
+        for (int64_t first = 0; first < n; first += tile)
+            fn(context, first, st_min(tile, n - first));
+        return;
+    }
+    loop l = {.fn = fn, .context = context};
+    __tsan_release(&l.forked);
+    pthreadpool_parallelize_1d_tile_1d(pool->threads, run_tile, &l, (size_t)n, (size_t)tile, 0);
+    __tsan_acquire(&l.joined);
+}
+
+/* A core is counted once, by the lowest-numbered of its hardware threads that we may use. */
+int st_physical_cores(void)
+{
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+        return 1;
+    int cores = 0;
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &allowed))
+            continue;
+        char path[96];
+        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu);
+        int lowest = cpu;
+        FILE *file = fopen(path, "r");
+        if (file) {
+            int first;
+            if (fscanf(file, "%d", &first) == 1 && first >= 0 && first < CPU_SETSIZE &&
+                CPU_ISSET(first, &allowed))
+                lowest = first;
+            fclose(file);
+        }
+        cores += lowest == cpu;
+    }
+    return cores > 0 ? cores : 1;
+}
