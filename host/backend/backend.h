@@ -320,6 +320,9 @@ extern const st_backend st_backend_ref, st_backend_cpu;
 
 /* All backends of this build, best first for "auto"; NULL-terminated. */
 const st_backend *const *st_backends(void);
+/* Every device of every backend, then a line for each backend that has none or is not in this build, with the
+ * reason. Fills at most `max` entries; returns how many there are. This is sterna_devices. */
+int st_device_list(sterna_device_info *list, int max);
 /* Opens a device by name: "auto", "ref", "cpu", "cuda", "cuda:1" ... With params->check the device is wrapped
  * by the checking layer: arguments of every call are verified (a violation is STERNA_E_ARGUMENT from end() or
  * the call itself, naming op, argument and numbers), buffers' owners and ranges too, and the argument stream
@@ -335,10 +338,15 @@ st_op st_op_by_name(const char *name);
 sterna_status st_checked_open(st_device *inner, const st_device_params *params, st_device **dev,
                               sterna_error *error);
 
-/* Bytes an op must move: weights once, activations read and written once, KV positions read (n_key: the sum
- * over rows of visible keys). For traces, profiles and roofs; the same for every backend (bytes.c). */
+/* Bytes an op must move for n_row rows: weights once, activations read and written once, KV of visible keys
+ * (n_key: their sum over rows). For traces, profiles and rooflines; the same for every backend (layout.c). */
+uint64_t st_bytes_embed(const st_embed_args *args, int32_t n_row);
+uint64_t st_bytes_norm(const st_norm_args *args, int32_t n_row);
+uint64_t st_bytes_norm_quant(const st_norm_quant_args *args, int32_t n_row);
 uint64_t st_bytes_linear(const st_linear_args *args, int32_t n_row);
+uint64_t st_bytes_rope_store(const st_rope_store_args *args, int32_t n_row);
 uint64_t st_bytes_attend(const st_attend_args *args, int32_t n_row, uint64_t n_key);
-uint64_t st_bytes_other(st_op op, const void *args, int32_t n_row);
+uint64_t st_bytes_glu_norm_quant(const st_glu_norm_quant_args *args, int32_t n_row);
+uint64_t st_bytes_topk(const st_topk_args *args, int32_t n_row);
 
 #endif
