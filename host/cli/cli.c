@@ -1,0 +1,47 @@
+#include "host/cli/cli.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+int st_cli_fail(const char *command, int code, const char *format, ...)
+{
+    char line[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    for (char *c = line; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) /* arguments and files may hold terminal sequences */
+            *c = '?';
+    fprintf(stderr, "sterna %s: %s\n", command, line);
+    return code;
+}
+
+int st_cli_finish(const char *command, FILE *out, const char *name, int code)
+{
+    errno = 0;
+    if (fflush(out) == 0 && !ferror(out))
+        return code;
+    if (errno == EPIPE)
+        return ST_EXIT_PIPE;
+    return st_cli_fail(command, ST_EXIT_FAILURE, "cannot write to %s: %s", name,
+                       errno ? strerror(errno) : "an earlier write failed");
+}
+
+const char *st_cli_bytes(uint64_t bytes, char text[16])
+{
+    static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
+    double value = (double)bytes;
+    int unit = 0;
+    while (value >= 999.5 && unit < 6) {
+        value /= 1000.0;
+        unit++;
+    }
+    snprintf(text, 16, "%.*f %s",
+             unit == 0 || value >= 99.95 ? 0
+             : value >= 9.995            ? 1
+                                         : 2,
+             value, units[unit]);
+    return text;
+}

@@ -1,0 +1,28 @@
+/* What the tool's commands share. */
+#ifndef ST_CLI_H
+#define ST_CLI_H
+
+#include "host/cli/options.h"
+#include "sterna/sterna.h"
+
+/* Exit codes of every command. */
+enum {
+    ST_EXIT_OK = 0,
+    ST_EXIT_FAILURE = 1,       /* something went wrong while working */
+    ST_EXIT_USAGE = 2,         /* the command line is wrong */
+    ST_EXIT_INTERRUPTED = 130, /* ended by SIGINT, as a shell counts it */
+    ST_EXIT_PIPE = 141         /* the reader of standard output went away, likewise */
+};
+
+extern const st_command st_command_run, st_command_info, st_command_devices;
+
+/* Prints "sterna COMMAND: ..." and a newline on stderr; returns `code`, so that callers can write
+ * `return st_cli_fail("run", ST_EXIT_USAGE, "...")`. Control characters in the message become '?'. */
+int st_cli_fail(const char *command, int code, const char *format, ...);
+/* Ends a command that wrote to standard output: flushes it and reports what went wrong. */
+int st_cli_finish(const char *command, FILE *out, const char *name, int code);
+
+/* "1.18 GB", "437 MB", "12 B": three significant digits, powers of 1000. */
+const char *st_cli_bytes(uint64_t bytes, char text[16]);
+
+#endif
