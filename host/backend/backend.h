@@ -84,6 +84,9 @@ typedef struct st_batch {
     st_buf *table;      /* i32 [n_seq][max_blocks] page of positions 64 b ... 64 b + 63 */
     st_buf *length;     /* i32 [n_seq] positions of the sequence after this step */
     st_buf *out;        /* i32 [n_out] token row whose logits are wanted; -1 = padding */
+    /* The caller's number for all else that shapes the ops of the step: steps whose batch structs are equal
+     * issue the same ops with the same arguments, so a recording of one serves the other. */
+    uint64_t stream;
 } st_batch;
 
 typedef enum st_rows { ST_ROWS_TOKEN, ST_ROWS_OUT } st_rows;
