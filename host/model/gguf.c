@@ -65,7 +65,7 @@ static sterna_status take(reader *r, void *dst, size_t bytes, const char *what)
 
 static sterna_status take_string(reader *r, uint64_t max, const char *what, st_gguf_string *out)
 {
-    uint64_t length;
+    uint64_t length = 0;
     size_t start = r->at;
     sterna_status status = take(r, &length, sizeof length, what);
     if (status)
@@ -458,7 +458,7 @@ sterna_status st_gguf_open(const char *path, st_gguf **gguf, sterna_error *error
 {
     *gguf = NULL;
     void *mapping;
-    size_t size;
+    size_t size = 0;
     sterna_status status = map_file(path, &mapping, &size, error);
     if (status)
         return status;
