@@ -29,16 +29,16 @@ static void need_distinct(st_checked *c, st_op op, const st_buf *a, const st_buf
         st_checked_fail(c, st_op_name(op), "source and destination are the same buffer");
 }
 
-static void need_step(st_checked *c, st_op op)
+/* False outside of a step, and after any failure: the batch's arrays may not be there. */
+static bool ready(st_checked *c, st_op op)
 {
     if (!c->batch)
         st_checked_fail(c, st_op_name(op), "outside of a step");
+    return c->failure.status == STERNA_OK;
 }
 
 static int32_t row_count(const st_checked *c, st_rows rows)
 {
-    if (!c->batch)
-        return 0;
     return rows == ST_ROWS_OUT ? c->batch->n_out : c->batch->n_token;
 }
 
@@ -116,7 +116,8 @@ static void checked_embed(st_device *dev, const st_embed_args *a)
 {
     st_checked *c = checked(dev);
     const st_op op = ST_OP_EMBED;
-    need_step(c, op);
+    if (!ready(c, op))
+        return;
     if (!st_checked_has_weight(c, a->table))
         st_checked_fail(c, st_op_name(op), "table is not a live weight of this device");
     else {
@@ -140,7 +141,8 @@ static void checked_norm(st_device *dev, const st_norm_args *a)
 {
     st_checked *c = checked(dev);
     const st_op op = ST_OP_NORM;
-    need_step(c, op);
+    if (!ready(c, op))
+        return;
     need(c, op, "src", a->src, row_count(c, ST_ROWS_TOKEN), a->dim);
     need(c, op, "dst", a->dst, row_count(c, a->rows), a->dim);
     need(c, op, "weight", a->weight, 1, a->dim);
@@ -163,7 +165,8 @@ static void checked_norm_quant(st_device *dev, const st_norm_quant_args *a)
 {
     st_checked *c = checked(dev);
     const st_op op = ST_OP_NORM_QUANT;
-    need_step(c, op);
+    if (!ready(c, op))
+        return;
     check_qact(c, op, &a->dst, row_count(c, a->rows));
     need(c, op, "src", a->src, row_count(c, ST_ROWS_TOKEN), a->dst.cols);
     if (a->weight)
@@ -214,7 +217,8 @@ static void checked_linear(st_device *dev, const st_linear_args *a)
 {
     st_checked *c = checked(dev);
     const st_op op = ST_OP_LINEAR;
-    need_step(c, op);
+    if (!ready(c, op))
+        return;
     int32_t rows = row_count(c, a->rows);
     if (!st_checked_has_weight(c, a->weight))
         st_checked_fail(c, st_op_name(op), "weight is not a live weight of this device");
@@ -256,8 +260,6 @@ static void check_kv(st_checked *c, st_op op, const st_kv *kv, int32_t layer, in
     else
         need(c, op, "kv", kv->buf, 1,
              (int64_t)(st_kv_bytes(kv->n_page, kv->n_layer, kv->n_kv_head, kv->head_dim) / 4));
-    if (!c->batch)
-        return;
     for (int32_t r = 0; r < c->batch->n_token; r++)
         if (c->pos[r] >= 0 && (c->slot[r] < 0 || c->slot[r] / ST_KV_PAGE >= kv->n_page))
             st_checked_fail(c, st_op_name(op), "row %d goes to slot %d of a cache of %d pages", r, c->slot[r],
@@ -268,7 +270,8 @@ static void checked_rope_store(st_device *dev, const st_rope_store_args *a)
 {
     st_checked *c = checked(dev);
     const st_op op = ST_OP_ROPE_STORE;
-    need_step(c, op);
+    if (!ready(c, op))
+        return;
     check_kv(c, op, &a->kv, a->layer, a->n_head, a->n_kv_head, a->head_dim);
     if ((int64_t)a->stride < ((int64_t)a->n_head + 2 * (int64_t)a->n_kv_head) * a->head_dim)
         st_checked_fail(c, st_op_name(op), "rows of %d for %d heads and twice %d key heads of %d", a->stride,
@@ -307,7 +310,8 @@ static void checked_attend(st_device *dev, const st_attend_args *a)
 {
     st_checked *c = checked(dev);
     const st_op op = ST_OP_ATTEND;
-    need_step(c, op);
+    if (!ready(c, op))
+        return;
     check_kv(c, op, &a->kv, a->layer, a->n_head, a->n_kv_head, a->head_dim);
     need(c, op, "qkv", a->qkv, row_count(c, ST_ROWS_TOKEN), a->stride);
     need(c, op, "dst", a->dst, row_count(c, ST_ROWS_TOKEN), (int64_t)a->n_head * a->head_dim);
@@ -335,7 +339,8 @@ static void checked_glu_norm_quant(st_device *dev, const st_glu_norm_quant_args 
 {
     st_checked *c = checked(dev);
     const st_op op = ST_OP_GLU_NORM_QUANT;
-    need_step(c, op);
+    if (!ready(c, op))
+        return;
     check_qact(c, op, &a->dst, row_count(c, ST_ROWS_TOKEN));
     need(c, op, "src", a->src, row_count(c, ST_ROWS_TOKEN), 2 * (int64_t)a->dst.cols);
     if (a->weight)
@@ -359,7 +364,8 @@ static void checked_topk(st_device *dev, const st_topk_args *a)
 {
     st_checked *c = checked(dev);
     const st_op op = ST_OP_TOPK;
-    need_step(c, op);
+    if (!ready(c, op))
+        return;
     int32_t rows = row_count(c, ST_ROWS_OUT);
     if (a->n_vocab < 1 || a->k < 1 || a->k > ST_MAX_TOPK || a->k > a->n_vocab || a->max_adjust < 0)
         st_checked_fail(c, st_op_name(op), "k = %d of %d with at most %d adjustments", a->k, a->n_vocab,
