@@ -277,7 +277,7 @@ Test(checked, bent_batches_are_named)
     BEND(poke(&s, s.batch.slot, 2, 129), "begin: row 2 at position 64 goes to slot 129, but its page is 2");
     BEND(poke(&s, s.batch.out, 0, 3), "begin: output 0 is row 3");
     BEND(s.batch.n_out = 5, "begin: 4 rows, 2 sequences, 5 outputs");
-    BEND(s.batch.table = s.small, "begin: table holds 4 bytes, 16 are needed");
+    BEND(s.batch.max_blocks = 99, "begin: table holds 16 bytes, 792 are needed");
     BEND(s.dev->backend->begin(s.dev, &s.batch), "begin: a step is already open");
     BEND(s.dev->backend->embed(s.dev, &a.embed), "embed: outside of a step");
     BEND(s.dev->backend->read(s.dev, s.small, 2, &a, 4), "read: 4 bytes at offset 2 of a buffer of 4");
