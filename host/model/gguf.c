@@ -86,7 +86,7 @@ static sterna_status take_string(reader *r, uint64_t max, const char *what, st_g
 static sterna_status take_name(reader *r, uint64_t max, const char *what, const char **out)
 {
     size_t start = r->at;
-    st_gguf_string raw;
+    st_gguf_string raw = {"", 0};
     sterna_status status = take_string(r, max, what, &raw);
     if (status)
         return status;
@@ -177,8 +177,8 @@ static sterna_status check_bools(const reader *r, const unsigned char *data, siz
 
 static sterna_status read_array(reader *r, st_gguf_array *array)
 {
-    uint32_t type;
-    uint64_t count;
+    uint32_t type = 0;
+    uint64_t count = 0;
     size_t start = r->at;
     sterna_status status;
     if ((status = take(r, &type, sizeof type, "element type")) ||
@@ -220,7 +220,7 @@ static sterna_status read_kv(reader *r, int index)
     if ((status = take_name(r, ST_GGUF_MAX_KEY, "key", &kv->key)))
         return status;
     snprintf(r->context, CONTEXT, "key '%s'", kv->key);
-    uint32_t type;
+    uint32_t type = 0;
     if ((status = take(r, &type, sizeof type, "value type")))
         return status;
     if (type >= ST_GGUF_TYPE_COUNT)
@@ -304,7 +304,7 @@ static sterna_status read_layout_keys(reader *r)
 
 static sterna_status read_shape(reader *r, st_gguf_tensor *t)
 {
-    uint32_t n_dim;
+    uint32_t n_dim = 0;
     size_t start = r->at;
     sterna_status status = take(r, &n_dim, sizeof n_dim, "number of dimensions");
     if (status)
@@ -318,7 +318,7 @@ static sterna_status read_shape(reader *r, st_gguf_tensor *t)
     for (int d = 0; d < 4; d++)
         t->shape[d] = 1;
     for (uint32_t d = 0; d < n_dim; d++) {
-        uint64_t length;
+        uint64_t length = 0;
         start = r->at;
         if ((status = take(r, &length, sizeof length, "shape")))
             return status;
@@ -343,7 +343,7 @@ static sterna_status read_tensor_info(reader *r, int index)
     if ((status = take_name(r, ST_GGUF_MAX_NAME, "name", &t->name)))
         return status;
     snprintf(r->context, CONTEXT, "tensor '%s' (described at byte %zu)", t->name, start);
-    uint32_t type_id;
+    uint32_t type_id = 0;
     if ((status = read_shape(r, t)) || (status = take(r, &type_id, sizeof type_id, "type")) ||
         (status = take(r, &t->offset, sizeof t->offset, "offset")))
         return status;
@@ -386,7 +386,7 @@ static sterna_status read_directory(reader *r, int n_tensor)
 
 static sterna_status parse(reader *r)
 {
-    uint64_t n_tensor, n_kv;
+    uint64_t n_tensor = 0, n_kv = 0;
     sterna_status status;
     if ((status = read_header(r, &n_tensor, &n_kv)) || (status = allocate(r, n_tensor, n_kv)) ||
         (status = read_metadata(r, (int)n_kv)) || (status = read_layout_keys(r)) ||

@@ -4,10 +4,7 @@
 #include "host/model/model_private.h"
 #include "host/model/roles.h"
 #include "host/model/ternary.h"
-#define STERNA_HAVE_TOKENIZER 0
-#if STERNA_HAVE_TOKENIZER
 #include "host/model/tokenizer.h"
-#endif
 
 #include <stdio.h>
 #include <string.h>
@@ -62,32 +59,30 @@ static void count_parameters(sterna_model *m)
     }
 }
 
-/* A model whose tokenizer this build cannot use still runs on token ids. */
+/* A model whose tokenizer is missing or not supported still runs on token ids. */
 static sterna_status open_tokenizer(sterna_model *m, const char *pretokenizer, sterna_error *error)
 {
     const char *label = st_gguf_label(m->gguf);
-#if STERNA_HAVE_TOKENIZER
-    if (!st_gguf_find(m->gguf, "tokenizer.ggml.model")) {
-        st_fail(&m->tokenizer_error, STERNA_E_UNSUPPORTED,
-                "%s: key 'tokenizer.ggml.model' is missing: the file has no tokenizer", label);
-    } else {
-        sterna_status status =
-            st_tokenizer_create(m->gguf, pretokenizer, &m->log, &m->tokenizer, &m->tokenizer_error);
-        if (status && status != STERNA_E_UNSUPPORTED) {
-            if (error)
-                *error = m->tokenizer_error;
-            return status;
-        }
+    sterna_error why = {0};
+    sterna_status status = st_tokenizer_create(m->gguf, pretokenizer, &m->log, &m->tokenizer, &why);
+    if (status && status != STERNA_E_UNSUPPORTED) {
+        bool named = strncmp(why.message, label, strlen(label)) == 0;
+        return st_fail(error, status, "%s%s%s", named ? "" : label, named ? "" : ": ", why.message);
     }
-    if (!m->tokenizer)
-        st_log_write(&m->log, STERNA_LOG_WARN, "%s; text cannot be converted to tokens",
-                     m->tokenizer_error.message);
-#else
-    (void)pretokenizer;
-    (void)error;
-    st_fail(&m->tokenizer_error, STERNA_E_UNSUPPORTED, "%s: this build has no tokenizer (STERNA_TEXT=OFF)",
-            label);
-#endif
+    if (m->tokenizer) {
+        if (st_tokenizer_size(m->tokenizer) != m->config.n_vocab)
+            return st_fail(error, STERNA_E_FORMAT, "%s: a tokenizer of %d tokens for a vocabulary of %d",
+                           label, st_tokenizer_size(m->tokenizer), m->config.n_vocab);
+        return STERNA_OK;
+    }
+    if (status)
+        st_fail(&m->tokenizer_error, STERNA_E_UNSUPPORTED, "%s", why.message);
+    else
+        st_fail(&m->tokenizer_error, STERNA_E_UNSUPPORTED, "%s: %s", label,
+                STERNA_TEXT ? "the file has no tokenizer"
+                            : "this build has no tokenizer (STERNA_TEXT is off)");
+    st_log_write(&m->log, STERNA_LOG_WARN, "%s; text cannot be converted to tokens",
+                 m->tokenizer_error.message);
     return STERNA_OK;
 }
 
@@ -155,9 +150,7 @@ void sterna_model_close(sterna_model **model)
     if (!model || !*model)
         return;
     sterna_model *m = *model;
-#if STERNA_HAVE_TOKENIZER
     st_tokenizer_destroy(&m->tokenizer);
-#endif
     st_free(m->slots);
     st_free(m->name);
     st_free(m->architecture);
@@ -168,8 +161,7 @@ void sterna_model_close(sterna_model **model)
 
 /* ---- facts ---- */
 
-/* A token id of the metadata, -1 if there is none or it is out of range. */
-static sterna_token special_token(const sterna_model *m, const char *key)
+sterna_token st_model_special(const sterna_model *m, const char *key)
 {
     int64_t id;
     sterna_error ignored;
@@ -178,6 +170,8 @@ static sterna_token special_token(const sterna_model *m, const char *key)
 
 static bool adds_bos(const sterna_model *m)
 {
+    if (m->tokenizer)
+        return st_tokenizer_add_bos(m->tokenizer);
     bool add = false;
     sterna_error ignored;
     st_gguf_get_bool(m->gguf, "tokenizer.ggml.add_bos_token", &add, &ignored);
@@ -203,8 +197,8 @@ sterna_status sterna_model_describe(const sterna_model *model, sterna_model_info
                               .n_parameter = model->n_parameter,
                               .n_ternary_parameter = model->n_ternary_parameter,
                               .file_bytes = st_gguf_bytes(model->gguf),
-                              .bos = special_token(model, "tokenizer.ggml.bos_token_id"),
-                              .eos = special_token(model, "tokenizer.ggml.eos_token_id"),
+                              .bos = st_model_special(model, "tokenizer.ggml.bos_token_id"),
+                              .eos = st_model_special(model, "tokenizer.ggml.eos_token_id"),
                               .add_bos = adds_bos(model)};
     memcpy(info, &full, info->struct_size < sizeof full ? info->struct_size : sizeof full);
     return STERNA_OK;
@@ -321,23 +315,3 @@ sterna_status st_model_vector(const sterna_model *model, st_role role, int32_t l
     st_packed packed = packed_of(model, t);
     return st_ternary_vector(&packed, dst, error);
 }
-
-#if !STERNA_TEXT
-int64_t sterna_tokenize(const sterna_model *model, const char *text, size_t length, sterna_token *tokens,
-                        size_t max, bool add_special, bool parse_special, sterna_error *error)
-{
-    (void)text, (void)length, (void)tokens, (void)max, (void)add_special, (void)parse_special;
-    return st_fail(error, STERNA_E_UNSUPPORTED, "%s", model->tokenizer_error.message);
-}
-
-int sterna_token_text(const sterna_model *model, sterna_token token, char *text, size_t max, bool special)
-{
-    (void)model, (void)token, (void)text, (void)max, (void)special;
-    return STERNA_E_UNSUPPORTED;
-}
-
-bool sterna_token_is_end(const sterna_model *model, sterna_token token)
-{
-    return token >= 0 && token == special_token(model, "tokenizer.ggml.eos_token_id");
-}
-#endif

@@ -29,4 +29,7 @@ struct sterna_model {
 sterna_status st_model_open_gguf(st_gguf **gguf, const sterna_model_params *params, sterna_model **model,
                                  sterna_error *error);
 
+/* A token id of the metadata, -1 if there is none or it is out of range. */
+sterna_token st_model_special(const sterna_model *model, const char *key);
+
 #endif
