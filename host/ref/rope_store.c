@@ -9,6 +9,8 @@ static void norm_rotate(const st_rope_store_args *a, const st_buf *norm, int32_t
     else
         memmove(y, x, (size_t)a->head_dim * sizeof(float));
 
+    if (a->n_rot == 0) /* then cos_sin may be NULL */
+        return;
     int32_t half = a->n_rot / 2;
     const float *cos_sin = (const float *)st_ref_data(a->cos_sin) + (size_t)pos * (size_t)a->n_rot;
     for (int32_t i = 0; i < half; i++) {
