@@ -158,6 +158,8 @@ STERNA_API void sterna_engine_defaults(sterna_engine_params *params);
 STERNA_API sterna_status sterna_engine_open(const sterna_model *model, const sterna_engine_params *params,
                                             sterna_engine **engine, sterna_error *error);
 STERNA_API void sterna_engine_close(sterna_engine **engine);
+/* The device that runs it ("auto" resolved). */
+STERNA_API void sterna_engine_device(const sterna_engine *engine, sterna_device_info *info);
 
 typedef struct sterna_sampling {
     float temperature; /* 0 = greedy */
@@ -210,9 +212,11 @@ typedef struct sterna_event {
 STERNA_API bool sterna_next(sterna_engine *engine, sterna_event *event);
 
 typedef struct sterna_statistics {
+    /* `prompt` counts the steps in which some row belongs to a prompt, with all their rows; `decode` the steps
+     * in which every row continues a text. So tokens / seconds and bytes / seconds are rates. */
     uint64_t n_prompt_token, n_decode_token, n_step;
-    double seconds_prompt, seconds_decode; /* steps with prompt rows; steps of decode rows alone */
-    uint64_t bytes_prompt, bytes_decode;   /* weight and KV bytes these steps had to move */
+    double seconds_prompt, seconds_decode;
+    uint64_t bytes_prompt, bytes_decode; /* weight and KV bytes these steps had to move */
     uint64_t n_logits_row;                 /* rows in the hash */
     uint64_t logits_hash;                  /* order-independent over requests; 0 if hash_logits is off */
     uint64_t weight_bytes, kv_bytes, scratch_bytes; /* device memory held */
