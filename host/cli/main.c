@@ -6,6 +6,10 @@
 #include <string.h>
 
 static const st_command *const commands[] = {
+#if STERNA_TEXT
+    &st_command_run,
+#endif
+    &st_command_devices,
     NULL,
 };
 
