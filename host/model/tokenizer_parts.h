@@ -56,11 +56,11 @@ bool st_bytes_unspell(const char *text, size_t size, char *bytes, size_t *n_byte
 
 /* ---- hash table (tokenizer_table.c): open addressing, a fixed number of uint32 values ---- */
 
-typedef struct st_slot {
+typedef struct st_table_slot {
     uint32_t hash, value; /* value ST_NO_VALUE: empty */
-} st_slot;
+} st_table_slot;
 typedef struct st_table {
-    st_slot *slot; /* [mask + 1] */
+    st_table_slot *slot; /* [mask + 1] */
     uint32_t mask;
 } st_table;
 #define ST_NO_VALUE UINT32_MAX
@@ -80,7 +80,7 @@ void st_table_insert(st_table *table, uint32_t hash, uint32_t value);
 static inline uint32_t st_table_next(const st_table *table, uint32_t hash, uint32_t *at)
 {
     for (;;) {
-        const st_slot *slot = &table->slot[*at & table->mask];
+        const st_table_slot *slot = &table->slot[*at & table->mask];
         ++*at;
         if (slot->value == ST_NO_VALUE || slot->hash == hash)
             return slot->value;

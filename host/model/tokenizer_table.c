@@ -10,7 +10,7 @@ bool st_table_create(st_table *table, size_t n_value)
     if (!table->slot)
         return false;
     for (size_t i = 0; i < n_slot; i++)
-        table->slot[i] = (st_slot){0, ST_NO_VALUE};
+        table->slot[i] = (st_table_slot){0, ST_NO_VALUE};
     table->mask = (uint32_t)(n_slot - 1);
     return true;
 }
@@ -32,5 +32,5 @@ void st_table_insert(st_table *table, uint32_t hash, uint32_t value)
     uint32_t at = hash;
     while (table->slot[at & table->mask].value != ST_NO_VALUE)
         at++;
-    table->slot[at & table->mask] = (st_slot){hash, value};
+    table->slot[at & table->mask] = (st_table_slot){hash, value};
 }

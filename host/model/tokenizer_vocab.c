@@ -167,7 +167,7 @@ static bool allocate(const st_vocab_source *source, size_t n_byte, st_vocab *voc
 sterna_status st_vocab_create(const st_vocab_source *source, st_vocab *vocab, sterna_error *error)
 {
     *vocab = (st_vocab){0};
-    size_t n_byte;
+    size_t n_byte = 0;
     sterna_status status = check_source(source, &n_byte, error);
     if (status)
         return status;
