@@ -1,0 +1,352 @@
+/* The fast CPU backend: table of variants, device, buffers and dispatch. Ops run at once, in the caller and
+ * its pool; a step therefore is never recorded and begin() always returns true. */
+#include "host/cpu/cpu.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+/* Per op from the most general to the most special: the last one that takes a call runs it. */
+static const st_cpu_variant table[] = {
+    {ST_OP_EMBED, "portable", 0, NULL, st_cpu_embed_portable},
+    {ST_OP_NORM, "portable", 0, NULL, st_cpu_norm_portable},
+    {ST_OP_NORM_QUANT, "portable", 0, NULL, st_cpu_norm_quant_portable},
+    {ST_OP_LINEAR, "portable", 0, NULL, st_cpu_linear_portable},
+    {ST_OP_ROPE_STORE, "portable", 0, NULL, st_cpu_rope_store_portable},
+    {ST_OP_ATTEND, "portable", 0, NULL, st_cpu_attend_portable},
+    {ST_OP_GLU_NORM_QUANT, "portable", 0, NULL, st_cpu_glu_norm_quant_portable},
+    {ST_OP_TOPK, "portable", 0, NULL, st_cpu_topk_portable},
+};
+enum { N_VARIANT = sizeof table / sizeof table[0] };
+
+/* Rows of trace: far above what a step of the deepest model enqueues (a dozen ops per layer). */
+enum { MAX_TRACE = 16 * ST_MAX_LAYER + 64 };
+
+/* ---- device ---- */
+
+static int device_count(const char **why_not)
+{
+    (void)why_not;
+    return 1;
+}
+
+static void device_info(int index, sterna_device_info *info)
+{
+    (void)index;
+    *info = (sterna_device_info){.name = "cpu", .available = true};
+    st_cpu_describe(info->description, sizeof info->description);
+    st_cpu_isa_text(st_cpu_isa(), info->isa, sizeof info->isa);
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    info->memory_bytes = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
+}
+
+static void device_close(st_device *dev)
+{
+    st_cpu *cpu = (st_cpu *)dev;
+    if (!cpu)
+        return;
+    st_pool_destroy(cpu->pool);
+    st_free(cpu->scratch);
+    st_free(cpu->trace);
+    st_free(cpu);
+}
+
+static void list_names(st_cpu *cpu)
+{
+    for (int i = 0; i < N_VARIANT; i++)
+        if ((table[i].isa & ~cpu->isa) == 0) {
+            assert(cpu->n_name[table[i].op] < ST_CPU_MAX_VARIANT);
+            cpu->name[table[i].op][cpu->n_name[table[i].op]++] = table[i].name;
+        }
+}
+
+static sterna_status device_open(int index, const st_device_params *params, st_device **dev,
+                                 sterna_error *error)
+{
+    (void)index;
+    if (params->n_thread < 0 || params->n_thread > ST_MAX_THREAD)
+        return st_fail(error, STERNA_E_ARGUMENT, "%d threads asked for (0 ... %d)", params->n_thread,
+                       ST_MAX_THREAD);
+    st_cpu *cpu = st_calloc(1, sizeof *cpu);
+    if (!cpu)
+        return st_fail(error, STERNA_E_MEMORY, "no memory for the CPU device");
+    cpu->base.backend = &st_backend_cpu;
+    cpu->n_slot = params->n_thread ? params->n_thread : (int32_t)st_min(st_physical_cores(), ST_MAX_THREAD);
+    cpu->isa = st_cpu_isa();
+    list_names(cpu);
+    size_t scratch = (size_t)cpu->n_slot * ST_MAX_COLS * sizeof(float);
+    cpu->scratch = st_alloc(scratch);
+    cpu->pool = st_pool_create(cpu->n_slot);
+    if (params->trace)
+        cpu->trace = st_calloc(MAX_TRACE, sizeof *cpu->trace);
+    if (!cpu->scratch || !cpu->pool || (params->trace && !cpu->trace)) {
+        int32_t n_thread = cpu->n_slot;
+        device_close(&cpu->base);
+        return st_fail(error, STERNA_E_MEMORY, "cannot start %d threads with %zu bytes of scratch", n_thread,
+                       scratch);
+    }
+    *dev = &cpu->base;
+    return STERNA_OK;
+}
+
+static int variants(const st_device *dev, st_op op, const char *const **names)
+{
+    const st_cpu *cpu = (const st_cpu *)dev;
+    *names = cpu->name[op];
+    return cpu->n_name[op];
+}
+
+static sterna_status force(st_device *dev, st_op op, const char *name, sterna_error *error)
+{
+    st_cpu *cpu = (st_cpu *)dev;
+    if (!name) {
+        cpu->forced[op] = NULL;
+        return STERNA_OK;
+    }
+    for (int i = 0; i < N_VARIANT; i++)
+        if (table[i].op == op && strcmp(table[i].name, name) == 0) {
+            if (table[i].isa & ~cpu->isa)
+                return st_fail(error, STERNA_E_UNSUPPORTED,
+                               "variant %s of %s needs what this processor lacks", name, st_op_name(op));
+            cpu->forced[op] = &table[i];
+            return STERNA_OK;
+        }
+    return st_fail(error, STERNA_E_ARGUMENT, "%s has no variant \"%s\" on cpu", st_op_name(op), name);
+}
+
+static int trace(const st_device *dev, st_trace_row *rows, int max)
+{
+    const st_cpu *cpu = (const st_cpu *)dev;
+    for (int i = 0; i < cpu->n_trace && i < max; i++)
+        rows[i] = cpu->trace[i];
+    return cpu->n_trace;
+}
+
+/* ---- buffers ---- */
+
+static sterna_status buf_make(void *data, size_t bytes, bool owned, st_buf **buf, sterna_error *error)
+{
+    st_cpu_buf *b = st_calloc(1, sizeof *b);
+    if (!b || !data) {
+        st_free(b);
+        if (owned)
+            st_free(data);
+        return st_fail(error, STERNA_E_MEMORY, "no memory for a buffer of %zu bytes", bytes);
+    }
+    *b = (st_cpu_buf){.base.bytes = bytes, .data = data, .owned = owned};
+    *buf = &b->base;
+    return STERNA_OK;
+}
+
+static sterna_status buf_create(st_device *dev, size_t bytes, st_buf **buf, sterna_error *error)
+{
+    (void)dev;
+    return buf_make(st_alloc(bytes), bytes, true, buf, error);
+}
+
+static sterna_status buf_wrap(st_device *dev, void *native, size_t bytes, st_buf **buf, sterna_error *error)
+{
+    (void)dev;
+    assert(native);
+    return buf_make(native, bytes, false, buf, error);
+}
+
+static void buf_destroy(st_device *dev, st_buf *buf)
+{
+    (void)dev;
+    st_cpu_buf *b = (st_cpu_buf *)buf;
+    if (!b)
+        return;
+    if (b->owned)
+        st_free(b->data);
+    st_free(b);
+}
+
+static void buf_write(st_device *dev, st_buf *buf, size_t offset, const void *src, size_t bytes)
+{
+    (void)dev;
+    assert(offset <= buf->bytes && bytes <= buf->bytes - offset);
+    memcpy((unsigned char *)st_cpu_data(buf) + offset, src, bytes);
+}
+
+static void buf_read(st_device *dev, const st_buf *buf, size_t offset, void *dst, size_t bytes)
+{
+    (void)dev;
+    assert(offset <= buf->bytes && bytes <= buf->bytes - offset);
+    memcpy(dst, (const unsigned char *)st_cpu_data(buf) + offset, bytes);
+}
+
+static void buf_fill(st_device *dev, st_buf *buf, uint32_t word)
+{
+    (void)dev;
+    unsigned char *data = st_cpu_data(buf);
+    for (size_t at = 0; at < buf->bytes; at += sizeof word)
+        memcpy(data + at, &word, (size_t)st_min((int64_t)sizeof word, (int64_t)(buf->bytes - at)));
+}
+
+/* ---- rows in parallel ---- */
+
+typedef struct row_loop {
+    const st_cpu *cpu;
+    const void *args;
+    st_cpu_row_fn fn;
+    int32_t n_row, n_slot;
+} row_loop;
+
+/* Slot s takes rows s, s + n_slot ...: a slot is computed by one thread, so its scratch is private. */
+static void run_slots(void *context, int64_t first, int64_t count)
+{
+    const row_loop *l = context;
+    for (int64_t slot = first; slot < first + count; slot++)
+        for (int64_t row = slot; row < l->n_row; row += l->n_slot)
+            l->fn(l->cpu, l->args, (int32_t)row, l->cpu->scratch + slot * ST_MAX_COLS);
+}
+
+void st_cpu_rows(st_cpu *cpu, int32_t n_row, int64_t work, st_cpu_row_fn fn, const void *args)
+{
+    row_loop l = {cpu, args, fn, n_row, n_row * work < ST_CPU_SERIAL_WORK ? 1 : cpu->n_slot};
+    st_pool_loop(cpu->pool, st_min(l.n_slot, n_row), 1, run_slots, &l);
+}
+
+st_cpu_qact st_cpu_planes(const st_qact *q)
+{
+    st_qact_layout layout = st_qact_planes(q);
+    unsigned char *data = st_cpu_data(q->buf);
+    return (st_cpu_qact){.code = (int8_t *)data,
+                         .scale = (float *)(data + layout.scale_offset),
+                         .sum = (int32_t *)(data + layout.sum_offset),
+                         .stride = layout.stride,
+                         .n_scale = layout.n_scale,
+                         .n_sum = layout.n_sum};
+}
+
+/* ---- step ---- */
+
+static bool begin(st_device *dev, const st_batch *batch)
+{
+    st_cpu *cpu = (st_cpu *)dev;
+    assert(!cpu->batch);
+    cpu->batch = batch;
+    cpu->n_trace = 0;
+    return true;
+}
+
+static sterna_status end(st_device *dev, sterna_error *error)
+{
+    (void)error;
+    ((st_cpu *)dev)->batch = NULL;
+    return STERNA_OK;
+}
+
+static bool fits(const st_cpu *cpu, const st_cpu_variant *v, const void *args)
+{
+    return (v->isa & ~cpu->isa) == 0 && (!v->takes || v->takes(cpu, args));
+}
+
+/* The forced variant if it takes the call, else the generic one; without force the most special. */
+static const st_cpu_variant *choose(const st_cpu *cpu, st_op op, const void *args)
+{
+    const st_cpu_variant *best = NULL, *forced = cpu->forced[op];
+    if (forced && fits(cpu, forced, args))
+        return forced;
+    for (int i = 0; i < N_VARIANT; i++)
+        if (table[i].op == op && fits(cpu, &table[i], args)) {
+            best = &table[i];
+            if (forced)
+                break;
+        }
+    return best;
+}
+
+static void run(st_cpu *cpu, st_op op, const void *args, uint64_t bytes)
+{
+    assert(cpu->batch);
+    const st_cpu_variant *v = choose(cpu, op, args);
+    double start = cpu->trace ? st_seconds() : 0;
+    v->run(cpu, args);
+    if (cpu->trace && cpu->n_trace < MAX_TRACE)
+        cpu->trace[cpu->n_trace++] = (st_trace_row){op, v->name, st_seconds() - start, bytes};
+}
+
+static void op_embed(st_device *dev, const st_embed_args *args)
+{
+    st_cpu *cpu = (st_cpu *)dev;
+    run(cpu, ST_OP_EMBED, args, cpu->trace ? st_bytes_embed(args, cpu->batch->n_token) : 0);
+}
+
+static void op_norm(st_device *dev, const st_norm_args *args)
+{
+    st_cpu *cpu = (st_cpu *)dev;
+    run(cpu, ST_OP_NORM, args, cpu->trace ? st_bytes_norm(args, st_cpu_row_count(cpu, args->rows)) : 0);
+}
+
+static void op_norm_quant(st_device *dev, const st_norm_quant_args *args)
+{
+    st_cpu *cpu = (st_cpu *)dev;
+    int32_t n_row = st_cpu_row_count(cpu, args->rows);
+    run(cpu, ST_OP_NORM_QUANT, args, cpu->trace ? st_bytes_norm_quant(args, n_row) : 0);
+}
+
+static void op_linear(st_device *dev, const st_linear_args *args)
+{
+    st_cpu *cpu = (st_cpu *)dev;
+    run(cpu, ST_OP_LINEAR, args, cpu->trace ? st_bytes_linear(args, st_cpu_row_count(cpu, args->rows)) : 0);
+}
+
+static void op_rope_store(st_device *dev, const st_rope_store_args *args)
+{
+    st_cpu *cpu = (st_cpu *)dev;
+    run(cpu, ST_OP_ROPE_STORE, args, cpu->trace ? st_bytes_rope_store(args, cpu->batch->n_token) : 0);
+}
+
+static void op_attend(st_device *dev, const st_attend_args *args)
+{
+    st_cpu *cpu = (st_cpu *)dev;
+    uint64_t n_key = 0;
+    for (int32_t row = 0; cpu->trace && row < cpu->batch->n_token; row++) {
+        int32_t first, last;
+        st_cpu_visible(cpu, args, row, &first, &last);
+        n_key += (uint64_t)(last - first);
+    }
+    run(cpu, ST_OP_ATTEND, args, cpu->trace ? st_bytes_attend(args, cpu->batch->n_token, n_key) : 0);
+}
+
+static void op_glu_norm_quant(st_device *dev, const st_glu_norm_quant_args *args)
+{
+    st_cpu *cpu = (st_cpu *)dev;
+    run(cpu, ST_OP_GLU_NORM_QUANT, args, cpu->trace ? st_bytes_glu_norm_quant(args, cpu->batch->n_token) : 0);
+}
+
+static void op_topk(st_device *dev, const st_topk_args *args)
+{
+    st_cpu *cpu = (st_cpu *)dev;
+    run(cpu, ST_OP_TOPK, args, cpu->trace ? st_bytes_topk(args, cpu->batch->n_out) : 0);
+}
+
+const st_backend st_backend_cpu = {
+    .name = "cpu",
+    .count = device_count,
+    .info = device_info,
+    .open = device_open,
+    .close = device_close,
+    .variants = variants,
+    .force = force,
+    .trace = trace,
+    .buf_create = buf_create,
+    .buf_destroy = buf_destroy,
+    .buf_wrap = buf_wrap,
+    .write = buf_write,
+    .read = buf_read,
+    .fill = buf_fill,
+    .weight_create = st_cpu_weight_create,
+    .weight_destroy = st_cpu_weight_destroy,
+    .begin = begin,
+    .end = end,
+    .embed = op_embed,
+    .norm = op_norm,
+    .norm_quant = op_norm_quant,
+    .linear = op_linear,
+    .rope_store = op_rope_store,
+    .attend = op_attend,
+    .glu_norm_quant = op_glu_norm_quant,
+    .topk = op_topk,
+};

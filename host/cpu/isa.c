@@ -1,0 +1,59 @@
+/* What processor this is and which of its instruction sets the variants may use. */
+#include "host/cpu/cpu.h"
+
+#include <stdio.h>
+#if ST_CPU_X86
+#include <cpuid.h>
+
+static bool has_f16c(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+
+/* __builtin_cpu_supports also asks whether the system saves the wide registers. */
+unsigned st_cpu_isa(void)
+{
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx2") && has_f16c() ? ST_ISA_AVX2 : 0;
+}
+
+/* The brand string: 48 bytes in leaves 0x80000002 ... 4, padded with blanks on either side. */
+static bool brand(char text[49])
+{
+    unsigned word[12];
+    for (unsigned leaf = 0; leaf < 3; leaf++)
+        if (!__get_cpuid(0x80000002u + leaf, &word[4 * leaf], &word[4 * leaf + 1], &word[4 * leaf + 2],
+                         &word[4 * leaf + 3]))
+            return false;
+    memcpy(text, word, 48);
+    text[48] = 0;
+    for (size_t n = strlen(text); n > 0 && text[n - 1] == ' '; n--)
+        text[n - 1] = 0;
+    return true;
+}
+#else
+unsigned st_cpu_isa(void)
+{
+    return 0;
+}
+
+static bool brand(char text[49])
+{
+    (void)text;
+    return false;
+}
+#endif
+
+void st_cpu_describe(char *name, size_t size)
+{
+    char text[49] = "";
+    if (!brand(text))
+        strcpy(text, "processor without a name");
+    snprintf(name, size, "%s, %d cores", text + strspn(text, " "), st_physical_cores());
+}
+
+void st_cpu_isa_text(unsigned isa, char *text, size_t size)
+{
+    snprintf(text, size, "%s", isa & ST_ISA_AVX2 ? "avx2 f16c" : "");
+}
