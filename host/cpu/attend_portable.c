@@ -22,8 +22,8 @@ static void partition(const st_attend_args *a, const st_cpu_view *v, int32_t fir
         float x = st_dot_qk(v->query, key, a->head_dim) * a->scale;
         s[j - first] = a->softcap > 0 ? a->softcap * st_tanh(x * inverse) : x;
     }
-    p->max = s[0];
-    for (int32_t i = 1; i < end - first; i++)
+    p->max = -INFINITY;
+    for (int32_t i = 0; i < end - first; i++)
         p->max = s[i] > p->max ? s[i] : p->max;
     for (int32_t d = 0; d < a->head_dim; d++)
         p->o[d] = 0.0f;
@@ -60,9 +60,10 @@ static void head(const st_attend_args *a, const st_cpu_view *v)
         any = true;
         first = end;
     }
-    float inverse = any ? 1.0f / all.sum : 0.0f;
+    assert(any); /* a row sees at least itself */
+    float inverse = 1.0f / all.sum;
     for (int32_t d = 0; d < a->head_dim; d++)
-        v->dst[d] = any ? all.o[d] * inverse : 0.0f;
+        v->dst[d] = all.o[d] * inverse;
 }
 
 void st_cpu_attend_portable(st_cpu *cpu, const void *args)

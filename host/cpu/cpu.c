@@ -267,35 +267,44 @@ static void run(st_cpu *cpu, st_op op, const void *args, uint64_t bytes)
         cpu->trace[cpu->n_trace++] = (st_trace_row){op, v->name, st_seconds() - start, bytes};
 }
 
+/* Rows of the step that are not padding, for the bytes of a trace. */
+static int32_t live_rows(const st_cpu *cpu, st_rows rows)
+{
+    int32_t n = 0;
+    for (int32_t i = 0; i < st_cpu_row_count(cpu, rows); i++)
+        n += st_cpu_source_row(cpu, rows, i) >= 0;
+    return n;
+}
+
 static void op_embed(st_device *dev, const st_embed_args *args)
 {
     st_cpu *cpu = (st_cpu *)dev;
-    run(cpu, ST_OP_EMBED, args, cpu->trace ? st_bytes_embed(args, cpu->batch->n_token) : 0);
+    run(cpu, ST_OP_EMBED, args, cpu->trace ? st_bytes_embed(args, live_rows(cpu, ST_ROWS_TOKEN)) : 0);
 }
 
 static void op_norm(st_device *dev, const st_norm_args *args)
 {
     st_cpu *cpu = (st_cpu *)dev;
-    run(cpu, ST_OP_NORM, args, cpu->trace ? st_bytes_norm(args, st_cpu_row_count(cpu, args->rows)) : 0);
+    run(cpu, ST_OP_NORM, args, cpu->trace ? st_bytes_norm(args, live_rows(cpu, args->rows)) : 0);
 }
 
 static void op_norm_quant(st_device *dev, const st_norm_quant_args *args)
 {
     st_cpu *cpu = (st_cpu *)dev;
-    int32_t n_row = st_cpu_row_count(cpu, args->rows);
-    run(cpu, ST_OP_NORM_QUANT, args, cpu->trace ? st_bytes_norm_quant(args, n_row) : 0);
+    run(cpu, ST_OP_NORM_QUANT, args, cpu->trace ? st_bytes_norm_quant(args, live_rows(cpu, args->rows)) : 0);
 }
 
 static void op_linear(st_device *dev, const st_linear_args *args)
 {
     st_cpu *cpu = (st_cpu *)dev;
-    run(cpu, ST_OP_LINEAR, args, cpu->trace ? st_bytes_linear(args, st_cpu_row_count(cpu, args->rows)) : 0);
+    run(cpu, ST_OP_LINEAR, args, cpu->trace ? st_bytes_linear(args, live_rows(cpu, args->rows)) : 0);
 }
 
 static void op_rope_store(st_device *dev, const st_rope_store_args *args)
 {
     st_cpu *cpu = (st_cpu *)dev;
-    run(cpu, ST_OP_ROPE_STORE, args, cpu->trace ? st_bytes_rope_store(args, cpu->batch->n_token) : 0);
+    run(cpu, ST_OP_ROPE_STORE, args,
+        cpu->trace ? st_bytes_rope_store(args, live_rows(cpu, ST_ROWS_TOKEN)) : 0);
 }
 
 static void op_attend(st_device *dev, const st_attend_args *args)
@@ -307,19 +316,21 @@ static void op_attend(st_device *dev, const st_attend_args *args)
         st_cpu_visible(cpu, args, row, &first, &last);
         n_key += (uint64_t)(last - first);
     }
-    run(cpu, ST_OP_ATTEND, args, cpu->trace ? st_bytes_attend(args, cpu->batch->n_token, n_key) : 0);
+    run(cpu, ST_OP_ATTEND, args,
+        cpu->trace ? st_bytes_attend(args, live_rows(cpu, ST_ROWS_TOKEN), n_key) : 0);
 }
 
 static void op_glu_norm_quant(st_device *dev, const st_glu_norm_quant_args *args)
 {
     st_cpu *cpu = (st_cpu *)dev;
-    run(cpu, ST_OP_GLU_NORM_QUANT, args, cpu->trace ? st_bytes_glu_norm_quant(args, cpu->batch->n_token) : 0);
+    run(cpu, ST_OP_GLU_NORM_QUANT, args,
+        cpu->trace ? st_bytes_glu_norm_quant(args, live_rows(cpu, ST_ROWS_TOKEN)) : 0);
 }
 
 static void op_topk(st_device *dev, const st_topk_args *args)
 {
     st_cpu *cpu = (st_cpu *)dev;
-    run(cpu, ST_OP_TOPK, args, cpu->trace ? st_bytes_topk(args, cpu->batch->n_out) : 0);
+    run(cpu, ST_OP_TOPK, args, cpu->trace ? st_bytes_topk(args, live_rows(cpu, ST_ROWS_OUT)) : 0);
 }
 
 const st_backend st_backend_cpu = {

@@ -184,6 +184,7 @@ typedef struct st_cpu_topk_row {
 } st_cpu_topk_row;
 /* False for padding rows. Sets the wanted logits. */
 bool st_cpu_topk_row_open(const st_cpu *cpu, const st_topk_args *args, int32_t row, st_cpu_topk_row *r);
+float st_cpu_topk_max(float max);
 float st_cpu_adjust(const st_adjustment *a, float x);
 /* Copies n logits from `first` and applies adjustments from index `at` on; returns the index of the next. */
 int32_t st_cpu_adjusted_block(const st_cpu_topk_row *r, int32_t first, int32_t n, int32_t at, float *block);

@@ -67,10 +67,16 @@ int32_t st_cpu_adjusted_block(const st_cpu_topk_row *r, int32_t first, int32_t n
     return at;
 }
 
-/* NaN wins; of equal values the first stays. */
+/* NaN wins. */
 static float larger(float a, float b)
 {
     return rank_key(b) > rank_key(a) ? b : a;
+}
+
+/* A maximum as the stats show it: one NaN, and +0 for either zero. */
+float st_cpu_topk_max(float max)
+{
+    return max != max ? (float)NAN : max + 0.0f;
 }
 
 static void row(const st_cpu *cpu, const void *args, int32_t i, float *scratch)
@@ -91,6 +97,8 @@ static void row(const st_cpu *cpu, const void *args, int32_t i, float *scratch)
             st_cpu_select(&r.best, (st_candidate){first + j, block[j], raw});
         }
     }
+    max = st_cpu_topk_max(max);
+    adjusted_max = st_cpu_topk_max(adjusted_max);
     for (int32_t first = 0, at = 0; first < r.n_vocab; first += ST_LANES) {
         int32_t n = (int32_t)st_min(ST_LANES, r.n_vocab - first);
         at = st_cpu_adjusted_block(&r, first, n, at, block);
