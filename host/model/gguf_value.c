@@ -101,7 +101,7 @@ sterna_status st_gguf_get_int(const st_gguf *gguf, const char *key, int64_t min,
         return STERNA_E_FORMAT;
     if (!is_integer(kv->type))
         return mistyped(gguf, kv, "an integer", error);
-    int64_t value;
+    int64_t value = 0;
     bool exact = read_int(kv->type, kv->data, &value);
     if (!exact || value < min || value > max)
         return st_fail(error, STERNA_E_FORMAT,
@@ -114,7 +114,7 @@ sterna_status st_gguf_get_int(const st_gguf *gguf, const char *key, int64_t min,
 sterna_status st_gguf_get_u32(const st_gguf *gguf, const char *key, uint32_t min, uint32_t max, uint32_t *out,
                               sterna_error *error)
 {
-    int64_t value;
+    int64_t value = 0;
     sterna_status status = st_gguf_get_int(gguf, key, min, max, &value, error);
     if (!status)
         *out = (uint32_t)value;
@@ -126,7 +126,7 @@ sterna_status st_gguf_get_f32(const st_gguf *gguf, const char *key, float *out, 
     const st_gguf_kv *kv = require(gguf, key, error);
     if (!kv)
         return STERNA_E_FORMAT;
-    float value;
+    float value = 0.0f;
     if (kv->type == ST_GGUF_F32) {
         memcpy(&value, kv->data, sizeof value);
     } else if (kv->type == ST_GGUF_F64) {
