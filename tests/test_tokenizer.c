@@ -108,6 +108,8 @@ Test(tokenizer, merges_by_rank_then_leftmost)
     EXPECT("the", false, false, small_merged("the"));
     EXPECT(" the", false, false, small_byte(' '), small_merged("the"));
     EXPECT("a th t", false, false, a, small_byte(' '), small_merged("th"), small_merged(" t"));
+    /* "el" begins at a byte that "he" has taken: it must not take the l, which "low" needs. */
+    EXPECT("helow", false, false, small_merged("he"), small_merged("low"));
     EXPECT("\xe4\xb8\xad", false, false, small_merged("\xe4\xb8\xad"));
     /* A merge never crosses pieces: "\xff\xfe" are two pieces, being no characters. */
     EXPECT("\xff\xfe", false, false, small_byte(0xff), small_byte(0xfe));
@@ -336,15 +338,14 @@ Test(tokenizer, long_runs)
     static const char *const units[] = {"a",    " ",     "\n",  "1", "!", "\xe4\xb8\xad",
                                         "\xff", "<|end", " \t", "'s"};
     char *text = malloc(LENGTH);
-    for (int p = 0; p < N_PRE; p += 3)
+    for (int p = 0; p < N_PRE; p += 3) /* one of each kind */
         for (size_t u = 0; u < sizeof units / sizeof units[0]; u++) {
             st_tokenizer *tokenizer = small_tokenizer(pres[p]);
-            size_t unit = strlen(units[u]);
-            for (size_t i = 0; i < LENGTH; i++)
+            size_t unit = strlen(units[u]), length = u == 0 ? LENGTH : LENGTH / 8;
+            for (size_t i = 0; i < length; i++)
                 text[i] = units[u][i % unit];
-            int64_t n = round_trip(tokenizer, text, LENGTH, true);
-            if (units[u][0] == 'a')
-                cr_assert_eq(n, LENGTH / 8);
+            int64_t n = round_trip(tokenizer, text, length, true);
+            cr_assert(u != 0 || n == LENGTH / 8, "%lld tokens of eight a", (long long)n);
             st_tokenizer_destroy(&tokenizer);
         }
     free(text);

@@ -87,7 +87,10 @@ static const split_case cases[] = {
     {"gpt-2", {"cafe", "\xcc\x81", " x"}},
     /* emoji: other characters, together with a joiner or a selector */
     {"llama-bpe", {"a", " " SMILE SMILE "\xe2\x80\x8d" SMILE "!", "b"}},
-    {"qwen35", {"a", " " SMILE, "\xef\xb8\x8f" "b"}},
+    {"qwen35",
+     {"a", " " SMILE,
+      "\xef\xb8\x8f"
+      "b"}},
     {"gpt-2", {"a", SMILE, " " SMILE, "b"}},
     {"falcon", {"a", SMILE, "!", SMILE}},
     /* bytes that are no character stand alone; beside them is the end of a text */

@@ -53,7 +53,7 @@ static size_t store_bytes(st_vocab *vocab, int32_t id, st_gguf_string text, char
     size_t n = 0;
     bool normal = vocab->type[id] == ST_TOKEN_NORMAL || vocab->type[id] == ST_TOKEN_BYTE;
     if (normal && st_bytes_unspell(text.data, text.length, to, &n)) {
-        if (n > 0 && vocab->type[id] == ST_TOKEN_NORMAL)
+        if (n > 0)
             st_table_insert(&vocab->pieces, st_table_hash_text(to, n), (uint32_t)id);
         if (n == 1)
             vocab->byte_token[(unsigned char)to[0]] = id;
@@ -143,7 +143,7 @@ static sterna_status store_merges(const st_vocab_source *source, const st_table 
     for (size_t rank = 0; rank < source->n_merge && !status; rank++) {
         st_merge *merge = &vocab->merge[rank];
         status = store_merge(source, names, rank, joined, merge, error);
-        /* Of a pair that is listed twice the lower rank counts. */
+        /* Of a pair that is listed twice the lower rank counts (and a million equals make no long search). */
         if (!status && st_vocab_rank(vocab, merge->left, merge->right) == ST_NO_VALUE)
             st_table_insert(&vocab->merges, st_table_hash_pair(merge->left, merge->right), (uint32_t)rank);
     }

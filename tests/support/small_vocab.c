@@ -2,12 +2,12 @@
 
 #include <string.h>
 
-/* By rank. "aa", "aaaa" ... build runs; "in" < "th" < "the"; " t" competes with "th". */
+/* By rank: "he" comes before "th" and " t" after "the"; "aa" to "aaaaaaaa" build runs. */
 static const char *const merges[][2] = {
     {"h", "e"},           {"l", "l"},       {"a", "a"},       {"aa", "aa"}, {"i", "n"},    {"t", "h"},
     {"t", "he"},          {" ", "t"},       {" t", "he"},     {"he", "ll"}, {"hell", "o"}, {"\xe4", "\xb8"},
     {"\xe4\xb8", "\xad"}, {"1", "2"},       {"12", "3"},      {"\n", "\n"}, {" ", " "},    {"\xf0", "\x9f"},
-    {"\xff", "\xfe"},     {"\xc3", "\xa9"}, {"aaaa", "aaaa"}, {"o", "w"},
+    {"\xff", "\xfe"},     {"\xc3", "\xa9"}, {"aaaa", "aaaa"}, {"e", "l"},   {"o", "w"},    {"l", "ow"},
 };
 enum { N_MERGE = sizeof merges / sizeof merges[0] };
 
