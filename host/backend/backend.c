@@ -13,13 +13,7 @@ static const st_backend *const backends[] = {
 #if STERNA_HAVE_VULKAN
     &st_backend_vulkan,
 #endif
-#if STERNA_HAVE_CPU
-    &st_backend_cpu,
-#endif
-#if STERNA_HAVE_REF
-    &st_backend_ref,
-#endif
-    NULL};
+    &st_backend_cpu, &st_backend_ref, NULL};
 
 /* Backends that were left out of this build, and why. */
 static const struct {
