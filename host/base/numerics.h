@@ -57,14 +57,15 @@ uint16_t st_f32_to_f16(float x); /* nearest even; overflow to infinity; any NaN 
 #define ST_RECIP_START  UINT32_C(0x7ef311c7)
 #define ST_RECIP_TWO    1.99999619f
 
-/* Monotone; within 1.06 ulp. 0 below -40; x above 88 counts as 88. */
+/* Monotone; within 1.06 ulp. 0 below -40; x above 88 counts as 88; NaN becomes the canonical one. */
 float st_exp(float x);
 /* 1/x by three Newton steps, for normal x in [2^-100, 2^100]: monotone, within 0.998 ulp. */
 float st_recip(float x);
-float st_sigmoid(float x); /* r = recip(1 + exp(-|x|)); x >= 0 ? r : exp(-|x|) * r */
-float st_tanh(float x);    /* e = exp(-2|x|); (1 - e) * recip(1 + e) with the sign of x */
-float st_silu(float x);    /* x * sigmoid(x) */
-float st_gelu(float x);    /* 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), the "tanh" form */
+/* Of these every 509th float was measured. */
+float st_sigmoid(float x); /* r = recip(1 + exp(-|x|)); x >= 0 ? r : exp(-|x|) * r. 2.8 ulp from -40 on */
+float st_tanh(float x);    /* e = exp(-2|x|); (1 - e) * recip(1 + e) with the sign of x. Absolute 2^-23 */
+float st_silu(float x);    /* x * sigmoid(x). 3.3 ulp from -40 on */
+float st_gelu(float x);    /* 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), the "tanh" form. 1.3e-7 |x| */
 float st_relu2(float x);   /* m = x <= 0 ? 0 : x (NaN stays); m * m */
 
 /* The gate functions of feed-forward blocks, and the ways to pair dimensions for rotary positions. */
