@@ -43,7 +43,7 @@ float tiny_uniform(uint64_t *state)
     return (float)(tiny_random(state) >> 40) * 0x1p-23f - 1.0f;
 }
 
-static void check(bool good, const char *what)
+void tiny_check(bool good, const char *what)
 {
     if (good)
         return;
@@ -54,7 +54,7 @@ static void check(bool good, const char *what)
 static void *take(size_t bytes)
 {
     void *memory = st_calloc(1, bytes);
-    check(memory != NULL, "out of memory");
+    tiny_check(memory != NULL, "out of memory");
     return memory;
 }
 
@@ -89,7 +89,7 @@ static unsigned char *ternary_bytes(build *b, st_encoding encoding, int32_t rows
     sterna_error error;
     sterna_status status =
         st_ternary_encode(encoding, &(st_codes){code, rows, cols, group, scale}, data, "tiny", &error);
-    check(status == STERNA_OK, error.message);
+    tiny_check(status == STERNA_OK, error.message);
     st_free(code);
     st_free(scale);
     return data;
@@ -122,7 +122,7 @@ static void tensor(build *b, const char *name, st_encoding encoding, int32_t row
     const st_encoding_info *e = st_encoding_get(encoding);
     int64_t shape[2] = {cols, rows}, n = (int64_t)cols * (rows ? rows : 1);
     size_t bytes;
-    check(st_encoding_bytes(e, cols, n, &bytes), "a shape does not fit its encoding");
+    tiny_check(st_encoding_bytes(e, cols, n, &bytes), "a shape does not fit its encoding");
     if (!b->filling) {
         st_gguf_put_tensor(b->writer, name, e, rows ? 2 : 1, shape);
         return;
@@ -234,7 +234,7 @@ static void tokenizer(build *b)
     int32_t *type = take((size_t)n * sizeof *type);
     st_gguf_string *token = take((size_t)n * sizeof *token);
     static const char *const special[] = {"<|begin|>", "<|end|>", "<|eot_id|>"};
-    check(n >= TINY_VOCAB, "the vocabulary is smaller than TINY_VOCAB");
+    tiny_check(n >= TINY_VOCAB, "the vocabulary is smaller than TINY_VOCAB");
     for (int32_t id = 0; id < n; id++) {
         char *at = text + (size_t)id * WIDTH;
         size_t length;
@@ -265,18 +265,18 @@ void tiny_write(const tiny_spec *spec, char path[TINY_PATH])
 {
     snprintf(path, TINY_PATH, "/tmp/sterna-tiny-XXXXXX");
     int file = mkstemp(path);
-    check(file >= 0, "no temporary file");
+    tiny_check(file >= 0, "no temporary file");
     close(file);
     sterna_error error;
     build b = {.spec = spec, .random = spec->seed};
-    check(st_gguf_writer_open(path, spec->alignment, &b.writer, &error) == STERNA_OK, error.message);
+    tiny_check(st_gguf_writer_open(path, spec->alignment, &b.writer, &error) == STERNA_OK, error.message);
     architecture(&b);
     if (spec->tokenizer)
         tokenizer(&b);
     all_tensors(&b);
     b.filling = true;
     all_tensors(&b);
-    check(st_gguf_writer_close(&b.writer, &error) == STERNA_OK, error.message);
+    tiny_check(st_gguf_writer_close(&b.writer, &error) == STERNA_OK, error.message);
 }
 
 sterna_model *tiny_open(const tiny_spec *spec)
@@ -287,7 +287,7 @@ sterna_model *tiny_open(const tiny_spec *spec)
     sterna_error error;
     sterna_status status = sterna_model_open(path, NULL, &model, &error);
     unlink(path);
-    check(status == STERNA_OK, error.message);
+    tiny_check(status == STERNA_OK, error.message);
     return model;
 }
 
@@ -296,13 +296,13 @@ unsigned char *tiny_bytes(const tiny_spec *spec, size_t *size)
     char path[TINY_PATH];
     tiny_write(spec, path);
     FILE *file = fopen(path, "rb");
-    check(file != NULL && fseek(file, 0, SEEK_END) == 0, "cannot read the model back");
+    tiny_check(file != NULL && fseek(file, 0, SEEK_END) == 0, "cannot read the model back");
     long length = ftell(file);
-    check(length > 0, "cannot read the model back");
+    tiny_check(length > 0, "cannot read the model back");
     rewind(file);
     *size = (size_t)length;
     unsigned char *data = take(*size);
-    check(fread(data, 1, *size, file) == *size, "cannot read the model back");
+    tiny_check(fread(data, 1, *size, file) == *size, "cannot read the model back");
     fclose(file);
     unlink(path);
     return data;

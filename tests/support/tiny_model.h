@@ -45,6 +45,9 @@ sterna_model *tiny_open(const tiny_spec *spec);
 /* The file's bytes in memory; release with st_free. */
 unsigned char *tiny_bytes(const tiny_spec *spec, size_t *size);
 
+/* Ends the test program with a message unless `good`. */
+void tiny_check(bool good, const char *what);
+
 /* Deterministic random numbers. */
 uint64_t tiny_random(uint64_t *state);
 float tiny_uniform(uint64_t *state); /* [-1, 1) */
