@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- good files ---- */
@@ -201,6 +202,10 @@ Test(gguf, files_that_cannot_be_mapped_are_refused)
     cr_expect_eq(st_gguf_open(path, &g, &error), STERNA_E_FORMAT);
     cr_expect(strstr(error.message, ": the file is empty"), "%s", error.message);
     unlink(path);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    cr_expect_eq(st_gguf_open(path, &g, &error), STERNA_E_IO, "a pipe is refused, not waited for");
+    cr_expect(strstr(error.message, ": not a regular file"), "%s", error.message);
+    unlink(path);
     cr_expect_null(g);
 }
 
@@ -214,4 +219,6 @@ Test(gguf, long_paths_are_shortened_in_messages)
     cr_expect_eq(st_gguf_open_memory(path, "GGML", 4, &g, &error), STERNA_E_FORMAT);
     cr_expect(strstr(error.message, "dddend.gguf: not a GGUF file"), "%s", error.message);
     cr_expect_eq(strncmp(error.message, "...ddd", 6), 0, "%s", error.message);
+    cr_expect_eq(st_gguf_open(path, &g, &error), STERNA_E_IO);
+    cr_expect(strstr(error.message, "dddend.gguf: cannot open: File name too long"), "%s", error.message);
 }

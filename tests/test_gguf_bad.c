@@ -298,6 +298,10 @@ static void neither_q2_0(image *m)
 {
     one_vector(m, 256, 42, 0, 40);
 }
+static void tl2(image *m)
+{
+    one_vector(m, 96, 39, 0, 20);
+}
 static void no_data_section(image *m)
 {
     image_header(m, 1, 0);
@@ -367,7 +371,11 @@ static const struct {
     CASE(trailing, STERNA_E_FORMAT, "takes 32 bytes (aligned to 32), but the file ends after 33"),
     CASE(partial_block, STERNA_E_FORMAT, "rows of 100 elements, not a multiple of the 256 of a TQ2_0 block"),
     CASE(partial_run, STERNA_E_FORMAT, "a tensor of 100 elements, not a multiple of the 128 of a I2_S block"),
-    CASE(neither_q2_0, STERNA_E_FORMAT, "no other known reading of type 42 fits either"),
+    CASE(neither_q2_0, STERNA_E_FORMAT,
+         "; no known reading of type 42 fits (it may be I1_M of vlut.cpp or TL2 of newer bitnet.cpp)"),
+    CASE(tl2, STERNA_E_FORMAT,
+         "MXFP4 of shape 96 x 1 x 1 x 1 takes 51 bytes (aligned to 32), but the file ends "
+         "after 20; no known reading of type 39 fits (it may be TL2 of bitnet.cpp"),
     CASE(no_data_section, STERNA_E_FORMAT, "the file ends at byte 57, before its data section at byte 64"),
 };
 

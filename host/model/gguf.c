@@ -348,10 +348,12 @@ static sterna_status read_tensor_info(reader *r, int index)
         (status = take(r, &t->offset, sizeof t->offset, "offset")))
         return status;
     t->encoding = st_encoding_candidate(type_id, 0);
-    if (!t->encoding)
+    if (!t->encoding) {
+        const char *fork = st_encoding_fork(type_id);
         return st_fail(r->error, STERNA_E_UNSUPPORTED,
                        "%s: tensor '%s': unknown type number %" PRIu32 " (%s)", r->g->label, t->name, type_id,
-                       st_encoding_likely_fork(type_id));
+                       fork ? fork : "a newer ggml or an unknown fork");
+    }
     if (t->offset % r->g->alignment != 0)
         return st_fail(r->error, STERNA_E_FORMAT,
                        "%s: tensor '%s': offset %" PRIu64 " is not a multiple of the alignment %zu",
@@ -403,17 +405,24 @@ static sterna_status parse(reader *r)
 
 /* ---- open and close ---- */
 
+/* Keeps the end of a long path, so that messages keep their reason. */
+static void shorten(const char *path, char label[ST_GGUF_LABEL])
+{
+    size_t length = strlen(path);
+    if (length < ST_GGUF_LABEL)
+        memcpy(label, path, length + 1);
+    else
+        snprintf(label, ST_GGUF_LABEL, "...%s", path + length - (ST_GGUF_LABEL - 4));
+}
+
 sterna_status st_gguf_open_memory(const char *label, const void *data, size_t size, st_gguf **gguf,
                                   sterna_error *error)
 {
     *gguf = NULL;
     st_gguf *g = st_calloc(1, sizeof *g);
     if (!g)
-        return st_fail(error, STERNA_E_MEMORY, "%s: out of memory", label);
-    size_t length = strlen(label);
-    bool fits = length < sizeof g->label;
-    snprintf(g->label, sizeof g->label, "%s%s", fits ? "" : "...",
-             fits ? label : label + length - (sizeof g->label - 4));
+        return st_fail(error, STERNA_E_MEMORY, "out of memory for a model's directory");
+    shorten(label, g->label);
     g->base = data;
     g->size = size;
     reader r = {.g = g, .error = error};
@@ -429,26 +438,28 @@ sterna_status st_gguf_open_memory(const char *label, const void *data, size_t si
 /* The file's size and contents, or why not. */
 static sterna_status map_file(const char *path, void **mapping, size_t *size, sterna_error *error)
 {
-    int file = open(path, O_RDONLY | O_CLOEXEC);
+    char label[ST_GGUF_LABEL];
+    shorten(path, label);
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not block before it is refused */
     if (file < 0)
-        return st_fail(error, STERNA_E_IO, "%s: cannot open: %s", path, strerror(errno));
+        return st_fail(error, STERNA_E_IO, "%s: cannot open: %s", label, strerror(errno));
     struct stat facts;
     sterna_status status = STERNA_OK;
     if (fstat(file, &facts) != 0)
-        status = st_fail(error, STERNA_E_IO, "%s: cannot stat: %s", path, strerror(errno));
+        status = st_fail(error, STERNA_E_IO, "%s: cannot stat: %s", label, strerror(errno));
     else if (!S_ISREG(facts.st_mode))
-        status = st_fail(error, STERNA_E_IO, "%s: not a regular file", path);
+        status = st_fail(error, STERNA_E_IO, "%s: not a regular file", label);
     else if (facts.st_size == 0)
-        status = st_fail(error, STERNA_E_FORMAT, "%s: the file is empty", path);
+        status = st_fail(error, STERNA_E_FORMAT, "%s: the file is empty", label);
     else if ((uintmax_t)facts.st_size > SIZE_MAX)
-        status = st_fail(error, STERNA_E_LIMIT, "%s: %jd bytes do not fit the address space", path,
+        status = st_fail(error, STERNA_E_LIMIT, "%s: %jd bytes do not fit the address space", label,
                          (intmax_t)facts.st_size);
     if (!status) {
         *size = (size_t)facts.st_size;
         *mapping = mmap(NULL, *size, PROT_READ, MAP_PRIVATE, file, 0);
         if (*mapping == MAP_FAILED)
             status =
-                st_fail(error, STERNA_E_IO, "%s: cannot map %zu bytes: %s", path, *size, strerror(errno));
+                st_fail(error, STERNA_E_IO, "%s: cannot map %zu bytes: %s", label, *size, strerror(errno));
     }
     close(file);
     return status;
@@ -457,7 +468,7 @@ static sterna_status map_file(const char *path, void **mapping, size_t *size, st
 sterna_status st_gguf_open(const char *path, st_gguf **gguf, sterna_error *error)
 {
     *gguf = NULL;
-    void *mapping;
+    void *mapping = NULL;
     size_t size = 0;
     sterna_status status = map_file(path, &mapping, &size, error);
     if (status)

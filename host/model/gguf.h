@@ -76,6 +76,7 @@ typedef struct st_gguf_tensor {
 
 typedef struct st_gguf st_gguf;
 
+/* Maps the file, which must not shrink while it is open: pages that are gone raise SIGBUS. */
 sterna_status st_gguf_open(const char *path, st_gguf **gguf, sterna_error *error);
 /* The same from memory, which must stay; `label` names it in messages. */
 sterna_status st_gguf_open_memory(const char *label, const void *data, size_t size, st_gguf **gguf,

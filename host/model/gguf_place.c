@@ -45,10 +45,11 @@ static sterna_status misfit(const placing *p, int i)
     const st_gguf_region *region = p->region;
     const st_gguf_tensor *t = p->order[i];
     const st_encoding_info *e = t->encoding;
-    char others[64] = "";
-    if (st_encoding_candidate(e->type_id, 1))
-        snprintf(others, sizeof others, "; no other known reading of type %" PRIu32 " fits either",
-                 e->type_id);
+    const char *fork = st_encoding_fork(e->type_id);
+    char others[160] = "";
+    if (fork || st_encoding_candidate(e->type_id, 1))
+        snprintf(others, sizeof others, "; no known reading of type %" PRIu32 " fits%s%s%s", e->type_id,
+                 fork ? " (it may be " : "", fork ? fork : "", fork ? ")" : "");
     if ((e->flat ? t->n_element : t->shape[0]) % e->block != 0)
         return st_fail(p->error, STERNA_E_FORMAT,
                        "%s: tensor '%s': %s of %" PRId64 " elements, not a multiple of the %" PRIu32

@@ -46,6 +46,7 @@ static const st_encoding_info encodings[] = {
 };
 enum { ENCODING_COUNT = sizeof encodings / sizeof encodings[0] };
 
+/* Other uses of type numbers, known by name only. */
 static const struct {
     uint32_t first, last;
     const char *fork;
@@ -54,6 +55,10 @@ static const struct {
     {31, 33, "Q4_0 repacked for ARM, removed from ggml in 2024"},
     {37, 37, "I8_S activations of bitnet.cpp, never stored in files"},
     {38, 38, "TL1 of bitnet.cpp, whose layout depends on kernel parameters that files do not hold"},
+    {39, 39, "TL2 of bitnet.cpp, whose layout depends on kernel parameters that files do not hold"},
+    {40, 40, "I2_S of vlut.cpp"},
+    {41, 41, "I1_S of vlut.cpp"},
+    {42, 42, "I1_M of vlut.cpp or TL2 of newer bitnet.cpp"},
     {43, 47, "the I2_S and I1_M variants of vlut.cpp"},
     {97, 99, "a repacked type of ik_llama.cpp"},
     {133, 141, "IQ1_BN, IQ2_BN or another type of ik_llama.cpp"},
@@ -75,12 +80,12 @@ const st_encoding_info *st_encoding_get(st_encoding encoding)
     return &encodings[encoding];
 }
 
-const char *st_encoding_likely_fork(uint32_t type_id)
+const char *st_encoding_fork(uint32_t type_id)
 {
     for (size_t i = 0; i < sizeof forks / sizeof forks[0]; i++)
         if (type_id >= forks[i].first && type_id <= forks[i].last)
             return forks[i].fork;
-    return "a newer ggml or an unknown fork";
+    return NULL;
 }
 
 bool st_encoding_bytes(const st_encoding_info *info, int64_t row_elements, int64_t n_element, size_t *bytes)

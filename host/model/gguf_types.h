@@ -34,8 +34,9 @@ typedef struct st_encoding_info {
 /* The n-th way to read a type number, in order of preference; NULL past the last. */
 const st_encoding_info *st_encoding_candidate(uint32_t type_id, int n);
 const st_encoding_info *st_encoding_get(st_encoding encoding); /* encoding < ST_ENC_DECODED */
-/* Who writes a type number that has no candidate, for messages: "TL1 of bitnet.cpp". Never NULL. */
-const char *st_encoding_likely_fork(uint32_t type_id);
+/* What else forks are known to store under a type number, for messages: "TL1 of bitnet.cpp"; NULL if nothing.
+ */
+const char *st_encoding_fork(uint32_t type_id);
 /* Bytes of a tensor; false if its shape does not fit the block or the size overflows. */
 bool st_encoding_bytes(const st_encoding_info *info, int64_t row_elements, int64_t n_element, size_t *bytes);
 
