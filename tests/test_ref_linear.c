@@ -178,12 +178,13 @@ Test(linear, every_weight_type_with_f32_input)
 
 Test(linear, every_extra)
 {
-    for (int bits = 0; bits < 64; bits++)
+    for (int bits = 0; bits < 128; bits++)
         check_shape(&(shape){.type = ST_TERNARY,
                              .quant = bits & 1,
                              .rows = 4,
                              .cols = 70,
-                             .group = bits & 32 ? 32 : 0,
+                             .group = bits & 32 ? 64 : 0,
+                             .act_group = bits & 64 ? 32 : 0,
                              .scale_type = ST_F32,
                              .code3 = true,
                              .bias = bits & 2,
@@ -320,6 +321,8 @@ Test(linear, scale_bias_old_outliers_in_this_order)
     cr_assert_eq(run_tiny(&t), TWO24); /* ((0 + 1) + 2^24) + 1 */
     t.old = &one, t.weight = (const int8_t[]){1}, t.out_scale = TWO24;
     cr_assert_eq(run_tiny(&t), TWO24); /* (2^24 + 1) + 1: the product comes first */
+    t.old = &bias, t.out_scale = 1, t.outliers = NULL;
+    cr_assert_eq(run_tiny(&t), TWO24 + 2); /* (1 + 1) + 2^24: the bias comes before the old value */
     t.out_scale = 0.5f, t.bias = &three, t.old = NULL, t.outliers = NULL;
     cr_assert_eq(run_tiny(&t), 3.5f); /* not (1 + 3) / 2 */
 }
@@ -395,7 +398,10 @@ Test(linear, f32_input_sums_256_lanes)
     input[3] = 0, input[257] = 1; /* the same lane, twice */
     CASE_RUN(&c, linear, &args);
     cr_assert_eq(*y, TWO24 + 2);
-    input[257] = 0, input[256] = 1, input[1] = 1; /* lane 0 drops its second value */
+    input[257] = 0, input[1] = 0, input[128] = 1, input[384] = 1; /* lane 128 has two and meets lane 0 */
+    CASE_RUN(&c, linear, &args);
+    cr_assert_eq(*y, TWO24 + 2);
+    input[128] = 0, input[384] = 0, input[256] = 1, input[1] = 1; /* lane 0 drops its second value */
     CASE_RUN(&c, linear, &args);
     cr_assert_eq(*y, TWO24);
     c.backend->weight_destroy(c.dev, w);
