@@ -15,6 +15,17 @@ static const st_cpu_variant table[] = {
     {ST_OP_ATTEND, "portable", 0, NULL, st_cpu_attend_portable},
     {ST_OP_GLU_NORM_QUANT, "portable", 0, NULL, st_cpu_glu_norm_quant_portable},
     {ST_OP_TOPK, "portable", 0, NULL, st_cpu_topk_portable},
+#if ST_CPU_X86
+    {ST_OP_NORM, "avx2", ST_ISA_AVX2, NULL, st_cpu_norm_avx2},
+    {ST_OP_NORM_QUANT, "avx2", ST_ISA_AVX2, NULL, st_cpu_norm_quant_avx2},
+    {ST_OP_LINEAR, "avx2", ST_ISA_AVX2, st_cpu_linear_avx2_takes, st_cpu_linear_avx2},
+    {ST_OP_LINEAR, "avx2_q8", ST_ISA_AVX2, st_cpu_linear_q8_avx2_takes, st_cpu_linear_q8_avx2},
+    {ST_OP_LINEAR, "avx2_dense", ST_ISA_AVX2, st_cpu_linear_dense_avx2_takes, st_cpu_linear_dense_avx2},
+    {ST_OP_LINEAR, "avx2_float", ST_ISA_AVX2, st_cpu_linear_float_avx2_takes, st_cpu_linear_float_avx2},
+    {ST_OP_ATTEND, "avx2", ST_ISA_AVX2, NULL, st_cpu_attend_avx2},
+    {ST_OP_GLU_NORM_QUANT, "avx2", ST_ISA_AVX2, NULL, st_cpu_glu_norm_quant_avx2},
+    {ST_OP_TOPK, "avx2", ST_ISA_AVX2, NULL, st_cpu_topk_avx2},
+#endif
 };
 enum { N_VARIANT = sizeof table / sizeof table[0] };
 

@@ -209,4 +209,19 @@ void st_cpu_attend_portable(st_cpu *cpu, const void *args);
 void st_cpu_glu_norm_quant_portable(st_cpu *cpu, const void *args);
 void st_cpu_topk_portable(st_cpu *cpu, const void *args);
 
+void st_cpu_quantise_row_avx2(const st_cpu_quantiser *z, float *y, int32_t row);
+void st_cpu_norm_avx2(st_cpu *cpu, const void *args);
+void st_cpu_norm_quant_avx2(st_cpu *cpu, const void *args);
+void st_cpu_attend_avx2(st_cpu *cpu, const void *args);
+void st_cpu_glu_norm_quant_avx2(st_cpu *cpu, const void *args);
+void st_cpu_topk_avx2(st_cpu *cpu, const void *args);
+bool st_cpu_linear_avx2_takes(const st_cpu *cpu, const void *args);
+void st_cpu_linear_avx2(st_cpu *cpu, const void *args);
+bool st_cpu_linear_dense_avx2_takes(const st_cpu *cpu, const void *args);
+void st_cpu_linear_dense_avx2(st_cpu *cpu, const void *args);
+bool st_cpu_linear_q8_avx2_takes(const st_cpu *cpu, const void *args);
+void st_cpu_linear_q8_avx2(st_cpu *cpu, const void *args);
+bool st_cpu_linear_float_avx2_takes(const st_cpu *cpu, const void *args);
+void st_cpu_linear_float_avx2(st_cpu *cpu, const void *args);
+
 #endif

@@ -108,7 +108,8 @@ static void count_miss(st_suite *suite, const st_case *c, st_validate_row *row, 
         snprintf(row->repeat + length, sizeof row->repeat - (size_t)length, " --threads %d", threads);
 }
 
-static void try_variant(st_suite *suite, st_case *c, const char *variant, int threads)
+/* False if the variant's predicate did not take the case. */
+static bool try_variant(st_suite *suite, st_case *c, const char *variant, int threads)
 {
     st_device *dev = suite->rig.dev;
     sterna_error error = {STERNA_OK, ""};
@@ -118,13 +119,14 @@ static void try_variant(st_suite *suite, st_case *c, const char *variant, int th
     st_rig_run(c, &suite->rig);
     if (strcmp(variant_that_ran(suite, c, dev), variant) != 0) {
         row->n_not_applicable++;
-        return;
+        return false;
     }
     row->n_case++;
     suite->result->n_case++;
     st_miss miss = {0};
     if (!st_rig_compare(c, &suite->rig, &miss))
         count_miss(suite, c, row, &miss, threads);
+    return true;
 }
 
 void st_case_end(st_case *c)
@@ -135,14 +137,17 @@ void st_case_end(st_case *c)
     st_rig_run(c, &suite->rig);
     st_rig_expect(c, &suite->rig);
     st_rig_close(&suite->rig);
+    uint64_t not_applicable = 0; /* bit per variant: predicates do not look at threads */
     for (int t = 0; t < o->n_thread_count; t++) {
         st_device *dev = suite->dev[t];
         const char *const *names;
         int n = dev->backend->variants(dev, c->op, &names);
+        assert(n <= 64);
         st_rig_open(c, dev, suite->host, &suite->rig);
         for (int v = 0; v < n; v++)
-            if (!o->variant || strcmp(o->variant, names[v]) == 0)
-                try_variant(suite, c, names[v], o->thread_count[t]);
+            if ((!o->variant || strcmp(o->variant, names[v]) == 0) && !(not_applicable >> v & 1) &&
+                !try_variant(suite, c, names[v], o->thread_count[t]))
+                not_applicable |= UINT64_C(1) << v;
         dev->backend->force(dev, c->op, NULL, NULL);
         st_rig_close(&suite->rig);
     }
