@@ -1,7 +1,9 @@
 #include "host/validate/validate.h"
+#include "tests/support/fault_backend.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <string.h>
 
 static void print_row(const st_validate_row *r)
 {
@@ -16,6 +18,7 @@ Test(validate, cpu_equals_reference)
 {
     st_validate_options o;
     st_validate_defaults(&o);
+    o.share = 6;
     o.n_thread_count = 3;
     for (int i = 0; i < 3; i++)
         o.thread_count[i] = i + 1;
@@ -26,11 +29,100 @@ Test(validate, cpu_equals_reference)
     for (int i = 0; i < result.n_row; i++) {
         print_row(&result.row[i]);
         seen[result.row[i].op] = true;
-        cr_expect_gt(result.row[i].n_case, 0);
+        cr_expect_gt(result.row[i].n_case, 50);
         cr_expect_eq(result.row[i].n_miss, 0);
     }
     for (int op = 0; op < ST_OP_COUNT; op++)
         cr_expect(seen[op], "%s has no variant", st_op_name((st_op)op));
     cr_assert_gt(result.n_case, 3000);
     cr_assert_eq(result.n_miss, 0);
+}
+
+/* At least `percent` of an op's cases must notice the fault. */
+static void expect_noticed(st_op op, fault_kind kind, int percent, const char *where)
+{
+    st_validate_options o;
+    st_validate_defaults(&o);
+    o.backend = fault_backend(op, kind);
+    o.op = st_op_name(op);
+    o.thread_count[0] = 1;
+    static st_validate_result result;
+    sterna_error error;
+    cr_assert_eq(st_validate(&o, &result, &error), STERNA_OK, "%s", error.message);
+    cr_assert_gt(result.n_case, 100);
+    cr_expect_geq(result.n_miss * 100, result.n_case * percent, "%s, fault %d: %lld of %lld cases noticed it",
+                  st_op_name(op), kind, (long long)result.n_miss, (long long)result.n_case);
+    for (int i = 0; i < result.n_row; i++) {
+        cr_expect(strstr(result.row[i].where, where), "%s: %s", st_op_name(op), result.row[i].where);
+        cr_expect(strstr(result.row[i].repeat, result.row[i].variant), "%s", result.row[i].repeat);
+    }
+}
+
+Test(validate, sees_the_last_bit_of_a_result)
+{
+    for (int op = 0; op < ST_OP_COUNT; op++)
+        expect_noticed((st_op)op, FAULT_RESULT, 100, "row");
+}
+
+/* Keys show only through the weights of a softmax: not where a row sees a single key. */
+Test(validate, sees_the_last_bit_of_a_stored_key)
+{
+    expect_noticed(ST_OP_ROPE_STORE, FAULT_KEY, 70, "attend dst");
+}
+
+Test(validate, sees_a_changed_input)
+{
+    for (int op = 0; op < ST_OP_COUNT; op++)
+        if (op != ST_OP_ROPE_STORE) /* without a rotation it has no other input */
+            expect_noticed((st_op)op, FAULT_INPUT, 100, "");
+}
+
+Test(validate, sees_a_write_past_the_end)
+{
+    for (int op = 0; op < ST_OP_COUNT; op++)
+        expect_noticed((st_op)op, FAULT_GUARD, 100, "");
+}
+
+Test(validate, refuses_what_makes_no_sense)
+{
+    static const struct {
+        const char *op, *variant;
+        int32_t shape[3];
+        const char *message;
+    } wrong[] = {{"linera", NULL, {0}, "there is no op 'linera'"},
+                 {"linear", "sse", {0}, "device cpu has no variant 'sse' of linear"},
+                 {NULL, NULL, {1, 2, 3}, "a shape needs an op, since each has its own dimensions"},
+                 {"attend", NULL, {1, 4, 600}, "shape 1x4x600: attend has at most 1024 heads of 2 ... 512"},
+                 {"topk", NULL, {1, 4, 5}, "shape 1x4x5: topk returns at most 256 of the 4 tokens"}};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        st_validate_options o;
+        st_validate_defaults(&o);
+        o.op = wrong[i].op;
+        o.variant = wrong[i].variant;
+        memcpy(o.shape, wrong[i].shape, sizeof o.shape);
+        static st_validate_result result;
+        sterna_error error = {STERNA_OK, ""};
+        cr_expect_eq(st_validate(&o, &result, &error), STERNA_E_ARGUMENT);
+        cr_expect_str_eq(error.message, wrong[i].message);
+    }
+}
+
+Test(validate, shape_and_seed_repeat_a_case)
+{
+    static st_validate_result result;
+    st_validate_options o;
+    st_validate_defaults(&o);
+    o.backend = fault_backend(ST_OP_LINEAR, FAULT_RESULT);
+    o.op = "linear";
+    o.variant = "portable";
+    o.thread_count[0] = 1;
+    sterna_error error;
+    cr_assert_eq(st_validate(&o, &result, &error), STERNA_OK);
+    cr_assert_eq(result.n_row, 1);
+    char where[sizeof result.row[0].where];
+    strcpy(where, result.row[0].where);
+    const char *shape = strstr(result.row[0].repeat, "--shape ");
+    cr_assert(shape && sscanf(shape, "--shape %dx%dx%d", &o.shape[0], &o.shape[1], &o.shape[2]) == 3);
+    cr_assert_eq(st_validate(&o, &result, &error), STERNA_OK);
+    cr_expect_str_eq(result.row[0].where, where);
 }

@@ -121,7 +121,7 @@ static st_case_batch store_all(st_case *c, const sequences *s)
         seq[at] = seq[n], pos[at] = pos[n];
         seq[n] = other_seq, pos[n] = other_pos;
     }
-    return step(c, s, n, seq, pos);
+    return step(c, s, s->total, seq, pos);
 }
 
 static float *heads(st_case *c, int32_t rows, int32_t stride, float size)

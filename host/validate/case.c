@@ -138,11 +138,32 @@ void st_rig_run(const st_case *c, st_rig *rig)
     c->run(c, rig);
 }
 
+static bool is_padding(const st_plane *p, int32_t row)
+{
+    return p->live && p->live[row] < 0;
+}
+
+/* NaN in results would hide differences, and means that the case is wrong or nothing was computed. */
+static void refuse_nan(const st_case *c, const st_plane *p)
+{
+    for (int32_t row = 0; p->type == ST_PLANE_F32 && row < p->n_row; row++)
+        for (int32_t col = 0; col < p->n_col && !is_padding(p, row); col++) {
+            float x;
+            memcpy(&x, c->buf[p->buf].expected + p->offset + (size_t)row * p->row_bytes + 4 * (size_t)col, 4);
+            if (x != x)
+                st_suite_fail(c->suite, STERNA_E_DEVICE,
+                              "the reference has NaN in %s row %d column %d of %s %dx%dx%d (%s)", p->name,
+                              row, col, st_op_name(c->op), c->m, c->n, c->k, c->parameters);
+        }
+}
+
 void st_rig_expect(st_case *c, const st_rig *rig)
 {
     for (int i = 0; i < c->n_buf; i++)
         if (!c->buf[i].internal)
             rig->dev->backend->read(rig->dev, rig->buf[i], 0, c->buf[i].expected, c->buf[i].bytes + GUARD);
+    for (int i = 0; i < c->n_plane && !c->with_nan; i++)
+        refuse_nan(c, &c->plane[i]);
 }
 
 /* ---- comparison ---- */
@@ -183,11 +204,6 @@ static void describe(const st_plane *p, int32_t row, int32_t col, const unsigned
     else
         snprintf(text, size, "%s row %d column %d: %.9g (0x%08x), reference %.9g (0x%08x)", p->name, row, col,
                  (double)st_float((uint32_t)x), (unsigned)x, (double)st_float((uint32_t)y), (unsigned)y);
-}
-
-static bool is_padding(const st_plane *p, int32_t row)
-{
-    return p->live && p->live[row] < 0;
 }
 
 /* The worst element of the planes of one buffer; false if all of them are right. */

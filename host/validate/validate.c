@@ -21,7 +21,8 @@ static const char *const size_names[] = {"tile", "real", "full"};
 
 void st_validate_defaults(st_validate_options *options)
 {
-    *options = (st_validate_options){.device = "cpu", .seed = 1, .n_thread_count = 1, .thread_count = {0}};
+    *options = (st_validate_options){
+        .device = "cpu", .seed = 1, .share = 1, .n_thread_count = 1, .thread_count = {0}};
 }
 
 void st_suite_fail(st_suite *suite, sterna_status status, const char *format, ...)
@@ -138,7 +139,8 @@ void st_case_end(st_case *c)
     st_rig_expect(c, &suite->rig);
     st_rig_close(&suite->rig);
     uint64_t not_applicable = 0; /* bit per variant: predicates do not look at threads */
-    for (int t = 0; t < o->n_thread_count; t++) {
+    bool shared = c->random % (uint64_t)o->share == 0;
+    for (int t = 0; t < (shared ? o->n_thread_count : 1); t++) {
         st_device *dev = suite->dev[t];
         const char *const *names;
         int n = dev->backend->variants(dev, c->op, &names);
@@ -187,6 +189,8 @@ static sterna_status check_options(const st_validate_options *o, sterna_error *e
     if (o->n_thread_count < 1 || o->n_thread_count > ST_VALIDATE_MAX_THREADS)
         return st_fail(error, STERNA_E_ARGUMENT, "%d thread counts (1 ... %d)", o->n_thread_count,
                        ST_VALIDATE_MAX_THREADS);
+    if (o->share < 1)
+        return st_fail(error, STERNA_E_ARGUMENT, "share is %d, which must be at least 1", o->share);
     if (o->op && st_op_by_name(o->op) == ST_OP_COUNT)
         return st_fail(error, STERNA_E_ARGUMENT, "there is no op '%s'", o->op);
     const int32_t *s = o->shape;
