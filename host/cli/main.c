@@ -9,6 +9,7 @@ static const st_command *const commands[] = {
 #if STERNA_TEXT
     &st_command_run,
 #endif
+    &st_command_info,
     &st_command_devices,
     NULL,
 };
