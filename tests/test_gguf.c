@@ -47,6 +47,7 @@ Test(gguf, good_file_gives_all_values)
     cr_expect(array.count == 2 && st_gguf_array_i32(&array, 1) == 1);
     cr_assert_eq(st_gguf_get_array(g, "array.g", ST_GGUF_F32, &array, &error), STERNA_OK);
     cr_expect_eq(st_gguf_array_f32(&array, 1), 0x1p-149f);
+    cr_expect_eq(st_gguf_find(g, "array.g")->data, array.data);
     cr_expect_null(st_gguf_find(g, "value.z"));
     st_gguf_close(&g);
     cr_expect_null(g);

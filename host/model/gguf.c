@@ -231,8 +231,11 @@ static sterna_status read_kv(reader *r, int index)
     kv->data = r->g->base + r->at;
     if (kv->type == ST_GGUF_STRING)
         return take_string(r, ST_GGUF_MAX_STRING, "value", &kv->u.string);
-    if (kv->type == ST_GGUF_ARRAY)
-        return read_array(r, &kv->u.array);
+    if (kv->type == ST_GGUF_ARRAY) {
+        status = read_array(r, &kv->u.array);
+        kv->data = kv->u.array.data;
+        return status;
+    }
     size_t bytes = st_gguf_type_size(kv->type);
     if (bytes > r->g->size - r->at)
         return truncated(r, "value", bytes);

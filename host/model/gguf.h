@@ -56,7 +56,8 @@ typedef struct st_gguf_array {
 typedef struct st_gguf_kv {
     const char *key; /* NUL-terminated, printable */
     st_gguf_type type;
-    const unsigned char *data; /* the value in the file; of arrays: the first element */
+    const unsigned char
+        *data; /* the value in the file; of strings: its length; of arrays: the first element */
     union {
         st_gguf_string string; /* ST_GGUF_STRING */
         st_gguf_array array;   /* ST_GGUF_ARRAY */
