@@ -262,6 +262,19 @@ static bool follow(void *user, uint64_t done, uint64_t total)
     return h->go_on;
 }
 
+Test(model, names_are_safe_to_print)
+{
+    tiny_spec spec = edit_base("llama");
+    sterna_model *model;
+    sterna_error error = {0};
+    edit e = {EDIT_SET_TEXT, "general.name", "a\x1b[2J\nb", 0};
+    cr_assert_eq(edit_open(&spec, &e, NULL, &model, &error), STERNA_OK, "%s", error.message);
+    sterna_model_info info = {.struct_size = sizeof info};
+    cr_expect_eq(sterna_model_describe(model, &info), STERNA_OK);
+    cr_expect_str_eq(info.name, "a?[2J?b");
+    sterna_model_close(&model);
+}
+
 Test(model, unused_tensors_are_reported)
 {
     heard h = {.go_on = true};

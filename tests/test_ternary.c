@@ -224,15 +224,32 @@ Test(ternary, groups_of_zeros_take_the_row_scale)
 /* A zero scale over nonzero codes is no group of zeros: it must not take another scale. */
 Test(ternary, one_uneven_row_keeps_all_group_scales)
 {
-    const float scale[] = {0.5f, 0.5f, 0.5f, 0.5f, 0, 0.5f};
-    const bool zero[6] = {false};
-    st_decoded d = scaled(2, scale, zero);
-    cr_expect_eq(d.matrix.group, 256);
-    cr_expect_eq(d.matrix.scale_type, ST_F16);
-    for (int i = 0; i < 6; i++)
-        cr_expect_eq(st_matrix_scale(&d.matrix, i / 3, i % 3), scale[i]);
-    cr_expect_eq(st_matrix_value(&d.matrix, 1, 256), 0.0f);
-    st_decoded_free(&d);
+    const bool zero[9] = {false};
+    for (int uneven = 0; uneven < 3; uneven++) {
+        float scale[9] = {0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f};
+        scale[3 * uneven + 1] = 0.0f;
+        st_decoded d = scaled(3, scale, zero);
+        cr_expect_eq(d.matrix.group, 256, "row %d", uneven);
+        cr_expect_eq(d.matrix.scale_type, ST_F16);
+        for (int i = 0; i < 9; i++)
+            cr_expect_eq(st_matrix_scale(&d.matrix, i / 3, i % 3), scale[i]);
+        cr_expect_eq(st_matrix_value(&d.matrix, uneven, 256), 0.0f);
+        st_decoded_free(&d);
+    }
+}
+
+Test(ternary, a_single_code_3_is_seen_anywhere)
+{
+    static const int places[] = {0, 255, 256, 511, 700, 767};
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        unsigned char file[3 * 66] = {0};
+        file[places[i] / 256 * 66 + places[i] % 256 / 128 * 32 + places[i] % 32] =
+            (unsigned char)(3 << 2 * (places[i] % 128 / 32));
+        st_decoded d = decode(ST_ENC_TQ2_0, 3, 256, file);
+        cr_expect(d.matrix.has_code3, "element %d", places[i]);
+        cr_expect_eq(st_matrix_code(&d.matrix, places[i] / 256, places[i] % 256), 3);
+        st_decoded_free(&d);
+    }
 }
 
 static void expect_refused(st_encoding encoding, int32_t rows, int32_t cols, const void *data,

@@ -36,17 +36,15 @@ static sterna_status take_params(const sterna_model_params *given, sterna_model_
     return STERNA_OK;
 }
 
+/* A string of the metadata, "" if it is absent, with control bytes as '?': programs will print it. */
 static char *copy_string(const st_gguf *gguf, const char *key)
 {
-    st_gguf_string s = {"", 0};
     const st_gguf_kv *kv = st_gguf_find(gguf, key);
-    if (kv && kv->type == ST_GGUF_STRING)
-        s = kv->u.string;
-    char *copy = st_alloc(s.length + 1);
-    if (copy) {
-        memcpy(copy, s.data, s.length);
-        copy[s.length] = '\0';
-    }
+    bool present = kv && kv->type == ST_GGUF_STRING;
+    size_t size = (present ? kv->u.string.length : 0) + 1;
+    char *copy = st_calloc(1, size);
+    if (copy && present)
+        st_gguf_print(kv, copy, size);
     return copy;
 }
 
