@@ -365,6 +365,10 @@ Test(numerics, squares_by_lanes)
     cr_assert_eq(st_sum_squares(x, 600), TWO24);
     cr_assert_eq(st_sum_squares(x, 257), TWO24);
     cr_assert_eq(st_bits(st_sum_squares(x, 0)), 0);
+    const float u =
+        1 + 0x1p-12f; /* u * u = 1 + 2^-11 + 2^-24: a tie that drops 2^-24 unless kept by an fma */
+    float y[512] = {[0] = 0x1p-12f, [256] = u};
+    cr_assert_eq(st_sum_squares(y, 512), 1 + 0x1p-11f); /* again a tie; exactly it is 1 + 2^-11 + 2^-23 */
 }
 
 Test(numerics, dot_by_16_lanes)
@@ -405,6 +409,28 @@ Test(numerics, quantiser_ties_to_even)
     cr_assert_arr_eq(code, want, 8);
     cr_assert_eq(q.scale, 1);
     cr_assert_eq(q.sum, 127 + 2 + 2 - 2 - 2 - 126);
+}
+
+/* x * (127 / a), with two roundings; x / a * 127 falls on the other side of a tie now and then. */
+Test(numerics, quantiser_multiplies_by_one_factor)
+{
+    uint32_t seed = 3;
+    int differ = 0;
+    for (int round = 0; round < 400000; round++) {
+        seed = seed * 1664525u + 1013904223u;
+        float a = st_float((seed >> 9) | 0x3f800000);
+        volatile float factor = 127.0f / a;
+        float x = ((float)(seed % 127) + 0.5f) / factor; /* close to a tie */
+        if (x > a)
+            continue;
+        volatile float product = x * factor, quotient = x / a;
+        quotient = quotient * 127.0f;
+        int8_t code[2];
+        st_quantise((const float[]){x, a}, 2, code);
+        cr_assert_eq(code[0], (int)rintf(product), "%a of %a", (double)x, (double)a);
+        differ += rintf(product) != rintf(quotient);
+    }
+    cr_assert_gt(differ, 0);
 }
 
 Test(numerics, quantiser_reaches_127_and_no_more)

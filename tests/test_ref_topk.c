@@ -176,7 +176,10 @@ Test(topk, the_normaliser_is_a_lane_sum)
     logits[0] = 17, logits[513] = 0, logits[1 + 256] = 0; /* both in lane 1 */
     st_candidate best;
     cr_assert_eq(run_row(logits, 1024, 1, &best).sum_exp, 1 + 0x1p-23f);
-    logits[513] = -60, logits[512] = 0; /* lane 0 drops this one, and lane 1 alone is lost too */
+    logits[513] = -60, logits[257] = -60, logits[128] = 0, logits[384] = 0; /* both in lane 128, not lane 0 */
+    cr_assert_eq(run_row(logits, 1024, 1, &best).sum_exp, 1 + 0x1p-23f);
+    logits[128] = -60, logits[384] = -60, logits[257] = 0,
+    logits[512] = 0; /* lane 0 drops this one, and lane 1 alone is lost too */
     cr_assert_eq(run_row(logits, 1024, 1, &best).sum_exp, 1);
 }
 
