@@ -129,7 +129,7 @@ def main() -> None:
         mean = loss.item() if mean == 0.0 else 0.95 * mean + 0.05 * loss.item()
         if step % 20 == 0 or step == last:
             entry = {"step": step, "loss": round(mean, 4), "wall": round(time.time() - began, 1)}
-            if step % 200 == 0 or step == last:
+            if step % 500 == 0 or step == last:
                 nll, count = heldout_nll(model, held)
                 entry |= {"held_ppl": math.exp(nll / count), "held_bpb": nll / math.log(2) / held_bytes}
             print(json.dumps(entry), file=log, flush=True)
