@@ -240,7 +240,7 @@ Test(checked, bent_op_arguments_are_named)
     BEND(a.embed.rotation.block = 48, "embed: rotation blocks of 48 over 64 columns");
     BEND(a.norm.eps = NAN, "norm: eps is nan");
     BEND(a.norm.weight = NULL, "norm: weight");
-    BEND((a.norm.dst = s.x, a.norm.accumulate = true), "norm: source and destination are the same buffer");
+    BEND((a.norm.dst = s.x, a.norm.rows = ST_ROWS_OUT), "norm: source and destination are the same buffer");
     BEND(a.norm_quant.dst.act_group = 48, "norm_quant: 64 columns, act_group 48");
     BEND(a.norm_quant.dst.max_row = 3, "norm_quant: 4 rows into planes for 3");
     BEND(a.norm_quant.dst.act_group = 32, "linear: reads 64 columns");

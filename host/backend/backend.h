@@ -246,8 +246,9 @@ typedef struct st_topk_stats {
     float want, want_adjusted;            /* logit of want[i]; 0 where want is -1 */
 } st_topk_stats;
 
-/* Per out row: the k largest adjusted logits, descending, ties by ascending token. -0 counts as +0; NaN
- * logits rank above all others (and make max NaN), so that the caller sees them. */
+/* Per out row: the k largest adjusted logits, descending, ties by ascending token. -0 counts as +0 (max is
+ * never -0). NaN logits rank above all others and make max NaN, so that the caller sees them; the bits of a
+ * NaN are the one thing that devices may differ in. */
 typedef struct st_topk_args {
     const st_buf *logits; /* f32 [n_out][n_vocab]; unchanged */
     int32_t n_vocab;

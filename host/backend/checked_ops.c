@@ -147,7 +147,7 @@ static void checked_norm(st_device *dev, const st_norm_args *a)
     need(c, op, "dst", a->dst, row_count(c, a->rows), a->dim);
     need(c, op, "weight", a->weight, 1, a->dim);
     check_eps(c, op, a->eps);
-    if (a->src == a->dst && (a->rows == ST_ROWS_OUT || a->accumulate))
+    if (a->rows == ST_ROWS_OUT)
         need_distinct(c, op, a->src, a->dst);
     uint64_t h = ST_HASH_SEED;
     HASH(h, a->src);
