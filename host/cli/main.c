@@ -11,6 +11,7 @@ static const st_command *const commands[] = {
 #endif
     &st_command_info,
     &st_command_devices,
+    &st_command_validate,
     NULL,
 };
 
