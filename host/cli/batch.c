@@ -66,9 +66,7 @@ static bool write_result(batch *b, const st_job *job, const sterna_event *event)
     bool whole = text && n_key == 9u + (job->label != NULL) + (event->finish == STERNA_FINISH_ERROR);
     bool done = whole && st_run_write(b->run, text, size) && st_run_write(b->run, "\n", 1);
     free(text);
-    if (done && fflush(b->run->out) != 0)
-        b->run->broken = true;
-    return done && !b->run->broken;
+    return done && st_run_flush(b->run);
 }
 
 static bool add_token(st_job *job, sterna_token token)

@@ -18,15 +18,20 @@ int st_cli_fail(const char *command, int code, const char *format, ...)
     return code;
 }
 
+int st_cli_write_failed(const char *command, const char *name, int failure)
+{
+    if (failure == EPIPE)
+        return ST_EXIT_PIPE;
+    return st_cli_fail(command, ST_EXIT_FAILURE, "cannot write to %s: %s", name,
+                       failure ? strerror(failure) : "an earlier write failed");
+}
+
 int st_cli_finish(const char *command, FILE *out, const char *name, int code)
 {
     errno = 0;
     if (fflush(out) == 0 && !ferror(out))
         return code;
-    if (errno == EPIPE)
-        return ST_EXIT_PIPE;
-    return st_cli_fail(command, ST_EXIT_FAILURE, "cannot write to %s: %s", name,
-                       errno ? strerror(errno) : "an earlier write failed");
+    return st_cli_write_failed(command, name, errno);
 }
 
 const char *st_cli_bytes(uint64_t bytes, char text[16])

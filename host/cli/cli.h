@@ -19,8 +19,11 @@ extern const st_command st_command_run, st_command_info, st_command_devices, st_
 /* Prints "sterna COMMAND: ..." and a newline on stderr; returns `code`, so that callers can write
  * `return st_cli_fail("run", ST_EXIT_USAGE, "...")`. Control characters in the message become '?'. */
 int st_cli_fail(const char *command, int code, const char *format, ...);
-/* Ends a command that wrote to standard output: flushes it and reports what went wrong. */
+/* Ends a command that wrote to `out`, called `name` in messages: flushes it, and returns `code` or what
+ * became of writing. */
 int st_cli_finish(const char *command, FILE *out, const char *name, int code);
+/* Reports that writing failed with this errno (0: unknown); returns the exit code. */
+int st_cli_write_failed(const char *command, const char *name, int failure);
 
 /* "1.18 GB", "437 MB", "12 B": three significant digits, powers of 1000. */
 const char *st_cli_bytes(uint64_t bytes, char text[16]);

@@ -8,8 +8,8 @@
 static void show(st_run *run, st_bytes *pending, bool end)
 {
     size_t n = end ? pending->size : st_utf8_showable(pending->data, pending->size);
-    if (st_run_write(run, pending->data, n) && fflush(run->out) != 0)
-        run->broken = true;
+    st_run_write(run, pending->data, n);
+    st_run_flush(run);
     if (n > 0)
         memmove(pending->data, pending->data + n, pending->size - n);
     pending->size -= n;
@@ -48,8 +48,8 @@ static int generate(st_run *run, sterna_request_id id)
             code = take_events(run, &pending, &done);
         }
     }
-    if (st_run_write(run, "\n", 1) && fflush(run->out) != 0) /* before the statistics */
-        run->broken = true;
+    st_run_write(run, "\n", 1);
+    st_run_flush(run); /* before the statistics */
     st_bytes_free(&pending);
     return code;
 }

@@ -9,10 +9,7 @@ static const st_command *const commands[] = {
 #if STERNA_TEXT
     &st_command_run,
 #endif
-    &st_command_info,
-    &st_command_devices,
-    &st_command_validate,
-    NULL,
+    &st_command_info, &st_command_devices, &st_command_validate, NULL,
 };
 
 static void print_usage(FILE *out)
@@ -45,6 +42,9 @@ static int run_command(const st_command *command, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    /* Longer than any table, so that a write that fails does so in the last flush, which can say why. */
+    static char buffer[1 << 20];
+    setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
     signal(SIGPIPE, SIG_IGN); /* a reader that goes away shows as EPIPE, and the command ends in order */
     if (argc < 2) {
         print_usage(stderr);

@@ -100,8 +100,17 @@ sterna_status st_run_open_engine(st_run *run, int32_t n_sequence, int64_t n_long
 
 bool st_run_write(st_run *run, const void *data, size_t size)
 {
+    errno = 0;
     if (size > 0 && !run->broken && fwrite(data, 1, size, run->out) != size)
-        run->broken = true;
+        run->broken = errno ? errno : EIO;
+    return !run->broken;
+}
+
+bool st_run_flush(st_run *run)
+{
+    errno = 0;
+    if (!run->broken && fflush(run->out) != 0)
+        run->broken = errno ? errno : EIO;
     return !run->broken;
 }
 
@@ -230,7 +239,8 @@ static int run_command(const void *params)
     if (code == ST_EXIT_OK) {
         catch_interrupts();
         code = run_with_output(&run, &prompt);
-        code = st_cli_finish("run", run.out, run.out_name, code);
+        code = run.broken ? st_cli_write_failed("run", run.out_name, run.broken)
+                          : st_cli_finish("run", run.out, run.out_name, code);
     }
     if (run.out && run.out != stdout && fclose(run.out) != 0 && code == ST_EXIT_OK)
         code = st_cli_fail("run", ST_EXIT_FAILURE, "cannot write to %s: %s", p->output, strerror(errno));

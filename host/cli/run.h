@@ -21,7 +21,7 @@ typedef struct st_run {
     FILE *out;
     const char *out_name; /* for messages */
     int32_t n_context;
-    bool broken; /* writing to `out` failed; its error flag is set */
+    int broken; /* errno when writing to `out` failed, else 0 */
 } st_run;
 
 /* True once SIGINT has come. */
@@ -34,7 +34,9 @@ sterna_request st_run_request(const st_run *run);
 /* Opens the engine for this many sequences, with a context that holds `n_longest` positions (prompt and
  * generated) or params->ctx_size, whichever is less. */
 sterna_status st_run_open_engine(st_run *run, int32_t n_sequence, int64_t n_longest, sterna_error *error);
+/* Both return whether all writing has succeeded so far. */
 bool st_run_write(st_run *run, const void *data, size_t size);
+bool st_run_flush(st_run *run);
 const char *st_run_finish_name(sterna_finish finish);
 
 /* Generate from one prompt, or from a file of requests. They return the exit code. */
