@@ -155,9 +155,10 @@ sterna_status st_cpu_weight_create(st_device *dev, const st_matrix *parts, int n
     w->scale = n_scale ? st_alloc(n_scale * scale_size(w)) : NULL;
     w->bias = bias ? st_calloc(padded, sizeof(float)) : NULL;
     if (!w->data || (n_scale && !w->scale) || (bias && !w->bias)) {
+        st_fail(error, STERNA_E_MEMORY, "no memory for a %s matrix of %d x %d (%zu bytes)",
+                st_type_name(parts->type), w->base.rows, w->base.cols, bytes);
         st_cpu_weight_destroy(dev, &w->base);
-        return st_fail(error, STERNA_E_MEMORY, "no memory for a %s matrix of %d x %d (%zu bytes)",
-                       st_type_name(parts->type), w->base.rows, w->base.cols, bytes);
+        return STERNA_E_MEMORY;
     }
     if (bias)
         memcpy(w->bias, bias, (size_t)w->base.rows * sizeof(float));
