@@ -9,7 +9,7 @@ typedef struct part {
 } part;
 
 /* st_dot_qk of the query with eight consecutive positions; key points to dimension 0 of the first. */
-static inline __m256 dot(const float *q, const uint16_t *key, int32_t head_dim)
+ST_AVX2_INLINE __m256 dot(const float *q, const uint16_t *key, int32_t head_dim)
 {
     __m256 lane[ST_LANES_QK];
     for (int32_t j = 0; j < ST_LANES_QK; j++) {
@@ -58,8 +58,8 @@ static float scores(const st_attend_args *a, const st_cpu_view *v, int32_t first
 
 /* o = sum of p[j] * v[j] for n_vector * 8 dimensions from d on (n_vector is a constant where this is
  * inlined). */
-static inline void values(const st_attend_args *a, const st_cpu_view *v, int32_t first, int32_t end,
-                          const float *p, int32_t d, const int n_vector, float *o)
+ST_AVX2_INLINE void values(const st_attend_args *a, const st_cpu_view *v, int32_t first, int32_t end,
+                           const float *p, int32_t d, const int n_vector, float *o)
 {
     size_t dim = (size_t)a->head_dim;
     __m256 sum[8];

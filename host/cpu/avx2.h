@@ -7,6 +7,13 @@
 
 #include <immintrin.h>
 
+/* For functions whose loops must be unrolled by constant arguments, or their sums go through memory. */
+#if defined(__GNUC__)
+#define ST_AVX2_INLINE static inline __attribute__((always_inline))
+#else
+#define ST_AVX2_INLINE static inline
+#endif
+
 static inline __m256 st_avx2_exp(__m256 x)
 {
     __m256 nan = _mm256_cmp_ps(x, x, _CMP_UNORD_Q);

@@ -60,8 +60,8 @@ static sums dot(const unsigned char *code, const int8_t *q, int32_t n_step, int3
 }
 
 /* The same for `n_row` (2 ... 4, a constant where this is inlined) rows of activations `stride` apart. */
-static inline void dot_rows(const unsigned char *code, const int8_t *q, size_t stride, int32_t n_step,
-                            int32_t flush, const int n_row, sums out[4])
+ST_AVX2_INLINE void dot_rows(const unsigned char *code, const int8_t *q, size_t stride, int32_t n_step,
+                             int32_t flush, const int n_row, sums out[4])
 {
     const __m256i field = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1);
     for (int t = 0; t < n_row; t++)
