@@ -2,6 +2,7 @@
 #include "host/cli/batch.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Requests that wait in the engine beside the running ones, so that a slot never stays empty. */
@@ -26,17 +27,50 @@ static json_t *token_array(const st_job *job)
     return array;
 }
 
-static json_t *text_string(const st_run *run, const st_job *job)
+/* What was generated, as valid UTF-8. False when out of memory. */
+static bool generated_text(const st_run *run, const st_job *job, st_bytes *text)
 {
-    st_bytes raw = {0}, text = {0};
+    st_bytes raw = {0};
     bool done = true;
     for (int32_t i = 0; i < job->n_token && done; i++)
         done = st_bytes_append_token(&raw, run->model, job->token[i]);
-    done = done && st_utf8_append(&text, raw.data, raw.size);
-    json_t *string = done ? json_stringn(text.data ? text.data : "", text.size) : NULL;
+    done = done && st_utf8_append(text, raw.data, raw.size);
     st_bytes_free(&raw);
+    return done;
+}
+
+static json_t *text_string(const st_run *run, const st_job *job)
+{
+    st_bytes text = {0};
+    json_t *string =
+        generated_text(run, job, &text) ? json_stringn(text.data ? text.data : "", text.size) : NULL;
     st_bytes_free(&text);
     return string;
+}
+
+/* "[id] prompt and continuation", and an empty line. False when out of memory or when it cannot be written.
+ */
+static bool write_text(batch *b, const st_job *job, const sterna_event *event)
+{
+    st_run *run = b->run;
+    st_bytes text = {0};
+    char label[32];
+    snprintf(label, sizeof label, "%lld",
+             json_is_integer(job->label) ? (long long)json_integer_value(job->label)
+                                         : (long long)(job - b->jobs.job));
+    const char *name = json_is_string(job->label) ? json_string_value(job->label) : label;
+    bool done = generated_text(run, job, &text) && st_run_write(run, "[", 1) &&
+                st_run_write(run, name, strlen(name)) && st_run_write(run, "] ", 2);
+    if (done && !run->params->no_display_prompt)
+        done = st_run_write(run, json_string_value(job->prompt), json_string_length(job->prompt));
+    done = done && st_run_write(run, text.data, text.size);
+    if (done && event->finish == STERNA_FINISH_ERROR)
+        done = st_run_write(run, " [error: ", 9) &&
+               st_run_write(run, event->error.message, strlen(event->error.message)) &&
+               st_run_write(run, "]", 1);
+    done = done && st_run_write(run, "\n\n", 2);
+    st_bytes_free(&text);
+    return done && st_run_flush(run);
 }
 
 /* One line of results. False when out of memory or when it cannot be written. */
@@ -101,7 +135,7 @@ static int take_events(batch *b)
         if (event.finish == STERNA_FINISH_NONE)
             continue;
         b->failed = b->failed || event.finish == STERNA_FINISH_ERROR;
-        if (!write_result(b, job, &event))
+        if (!(b->run->params->text ? write_text : write_result)(b, job, &event))
             return b->run->broken ? ST_EXIT_FAILURE
                                   : st_cli_fail("run", ST_EXIT_FAILURE, "out of memory for a result");
         job->id = -1; /* finished */

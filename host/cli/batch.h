@@ -11,6 +11,7 @@ enum { ST_MAX_REQUESTS = 1 << 20 }; /* lines of a file */
 typedef struct st_job {
     sterna_request request; /* request.prompt is owned */
     json_t *label;          /* the line's "id", or NULL */
+    json_t *prompt;         /* the line's "prompt" */
     sterna_request_id id;   /* 0 before it is submitted */
     sterna_token *token;    /* [capacity] generated */
     int32_t n_token, capacity;

@@ -43,7 +43,7 @@ static int take_real(const place *at, const char *key, const json_t *value, doub
     return ST_EXIT_OK;
 }
 
-static int take_prompt(const place *at, const st_run *run, const json_t *value, st_job *job)
+static int take_prompt(const place *at, const st_run *run, json_t *value, st_job *job)
 {
     if (!json_is_string(value))
         return bad_field(at, "prompt", "a string");
@@ -57,6 +57,7 @@ static int take_prompt(const place *at, const st_run *run, const json_t *value, 
         return bad_line(at, error.message);
     job->request.prompt = tokens;
     job->request.n_prompt = n;
+    job->prompt = json_incref(value);
     if (n > run->n_context)
         return st_cli_fail("run", ST_EXIT_FAILURE,
                            "%s:%zu: the prompt has %d tokens, but the context holds %d (see --ctx-size)",
@@ -178,6 +179,7 @@ void st_jobs_free(st_jobs *jobs)
         free((void *)jobs->job[i].request.prompt);
         free(jobs->job[i].token);
         json_decref(jobs->job[i].label);
+        json_decref(jobs->job[i].prompt);
     }
     free(jobs->job);
     *jobs = (st_jobs){0};

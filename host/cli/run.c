@@ -179,6 +179,8 @@ static int check_usage(const st_run_params *p)
                            p->prompt ? "--prompt" : "--file");
     if (p->prompt && p->prompt[0] == '\0')
         return st_cli_fail("run", ST_EXIT_USAGE, "--prompt: the prompt is empty");
+    if (p->text && !p->batch)
+        return st_cli_fail("run", ST_EXIT_USAGE, "--text is for --batch");
     if (!p->prompt && !p->file && !p->batch && isatty(STDIN_FILENO))
         return st_cli_fail("run", ST_EXIT_USAGE,
                            "no prompt: give --prompt, --file or --batch, or text on standard input");
@@ -287,6 +289,8 @@ static const st_option options[] = {
      "print only what was generated"},
     {"--batch", NULL, ST_OPTION_TEXT, AT(batch), 0, 0, "FILE",
      "run the requests of a JSON Lines file (- = standard input)"},
+    {"--text", NULL, ST_OPTION_FLAG, AT(text), 0, 0, NULL,
+     "with --batch: write prompts and continuations to read, not JSON"},
     {"--output", "-o", ST_OPTION_TEXT, AT(output), 0, 0, "FILE", "write there instead of standard output"},
     {"--no-hash", NULL, ST_OPTION_FLAG, AT(no_hash), 0, 0, NULL,
      "do not read back and hash the logits (faster on GPUs)"},

@@ -10,7 +10,7 @@ typedef struct st_run_params {
     int32_t predict, ctx_size, threads, batch_size, parallel, top_k;
     float temp, top_p, min_p;
     uint64_t seed;
-    bool ignore_eos, no_display_prompt, no_hash, check;
+    bool ignore_eos, no_display_prompt, no_hash, check, text;
 } st_run_params;
 
 /* One run: what to compute and where the results go. */
