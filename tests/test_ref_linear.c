@@ -67,6 +67,31 @@ typedef struct shape {
 
 enum { N_TOKEN = 4, COLUMN = 3, GAP = 2 };
 
+/* Outliers of every shape that has some. */
+static const int32_t outlier_row[3] = {0, 0, 1};
+static const uint16_t outlier_f16[3] = {0x4400, 0xc800, 0x3800};
+static const double outlier_value[3] = {4, -8, 0.5};
+
+/* Input of row r, column k, as a double: x or the quantised codes. */
+static double input_of(const op_case *c, const shape *s, const st_qact *q, const float *x, int32_t r,
+                       int32_t k)
+{
+    return s->quant ? code_of(c, q, r, k) * scale_of(c, q, r, k) : (double)x[r * s->cols + k];
+}
+
+static double expected(const op_case *c, const shape *s, const random_matrix *w, const st_qact *q,
+                       const float *x, const float *bias, const int32_t *outlier_col, int32_t r, int32_t n)
+{
+    double want = 0;
+    for (int32_t k = 0; k < s->cols; k++)
+        want += random_matrix_value(w, n, k) * input_of(c, s, q, x, r, k);
+    want = want * (double)s->out_scale + (s->bias ? (double)bias[n] : 0) + (s->accumulate ? r - n : 0);
+    for (int32_t i = 0; i < s->n_outlier; i++)
+        if (outlier_row[i] == n)
+            want += outlier_value[i] * input_of(c, s, q, x, r, outlier_col[i]);
+    return want;
+}
+
 static void check_shape(const shape *s)
 {
     op_case c;
@@ -78,10 +103,8 @@ static void check_shape(const shape *s)
     cr_assert_not_null(bias);
     for (int32_t n = 0; n < s->rows; n++)
         bias[n] = (float)(case_random(&state) % 64) / 4;
-    const int32_t row[3] = {0, 0, 1}, col[3] = {1, s->cols - 1, s->cols / 2};
-    const uint16_t f16[3] = {0x4400, 0xc800, 0x3800}; /* 4, -8, 0.5 */
-    const double value[3] = {4, -8, 0.5};
-    st_outliers outliers = {.count = s->n_outlier, .row = row, .col = col, .f16 = f16};
+    const int32_t col[3] = {1, s->cols - 1, s->cols / 2};
+    st_outliers outliers = {.count = s->n_outlier, .row = outlier_row, .col = col, .f16 = outlier_f16};
     st_weight *weight;
     cr_assert_eq(c.backend->weight_create(c.dev, &w.m, 1, s->bias ? bias : NULL, s->out_scale,
                                           s->n_outlier ? &outliers : NULL, &weight, NULL),
@@ -116,18 +139,7 @@ static void check_shape(const shape *s)
         cr_assert(case_untouched(y + r * stride, COLUMN));
         cr_assert(case_untouched(y + r * stride + COLUMN + s->rows, GAP));
         for (int32_t n = 0; n < s->rows; n++) {
-            double want = 0;
-            for (int32_t k = 0; k < s->cols; k++) {
-                double input =
-                    s->quant ? code_of(&c, &q, r, k) * scale_of(&c, &q, r, k) : (double)x[r * s->cols + k];
-                want += random_matrix_value(&w, n, k) * input;
-            }
-            want =
-                want * (double)s->out_scale + (s->bias ? (double)bias[n] : 0) + (s->accumulate ? r - n : 0);
-            for (int32_t i = 0; i < s->n_outlier; i++)
-                if (row[i] == n)
-                    want += value[i] * (s->quant ? code_of(&c, &q, r, col[i]) * scale_of(&c, &q, r, col[i])
-                                                 : (double)x[r * s->cols + col[i]]);
+            double want = expected(&c, s, &w, &q, x, bias, col, r, n);
             cr_assert_eq((double)y[r * stride + COLUMN + n], want,
                          "%s %dx%d group %d act %d row %d out %d: %.9g, not %.9g", st_type_name(s->type),
                          s->rows, s->cols, s->group, s->act_group, r, n, (double)y[r * stride + COLUMN + n],

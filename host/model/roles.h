@@ -14,6 +14,6 @@ bool st_role_is_global(st_role role);
 bool st_role_is_vector(st_role role);
 /* Rows and columns that a role must have; vectors have one row. */
 void st_role_shape(const st_config *config, st_role role, int32_t *rows, int32_t *cols);
-const char *st_role_name(st_role role); /* "attn_q" */
+const char *st_role_name(st_role role); /* as in files, without block number and suffix */
 
 #endif

@@ -212,13 +212,13 @@ typedef struct sterna_event {
 STERNA_API bool sterna_next(sterna_engine *engine, sterna_event *event);
 
 typedef struct sterna_statistics {
-    /* `prompt` counts the steps in which some row belongs to a prompt, with all their rows; `decode` the steps
-     * in which every row continues a text. So tokens / seconds and bytes / seconds are rates. */
+    /* `prompt` counts the steps in which some row belongs to a prompt, with all their rows; `decode` the
+     * steps in which every row continues a text. So tokens / seconds and bytes / seconds are rates. */
     uint64_t n_prompt_token, n_decode_token, n_step;
     double seconds_prompt, seconds_decode;
     uint64_t bytes_prompt, bytes_decode; /* weight and KV bytes these steps had to move */
-    uint64_t n_logits_row;                 /* rows in the hash */
-    uint64_t logits_hash;                  /* order-independent over requests; 0 if hash_logits is off */
+    uint64_t n_logits_row;               /* rows in the hash */
+    uint64_t logits_hash;                /* order-independent over requests; 0 if hash_logits is off */
     uint64_t weight_bytes, kv_bytes, scratch_bytes; /* device memory held */
 } sterna_statistics;
 
