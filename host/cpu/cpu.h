@@ -47,8 +47,8 @@ struct st_cpu {
     int n_trace;
 };
 
-/* Work below this many operations on elements runs in the caller: waking the pool costs about 5 us, in which
- * one core passes over some 30,000 elements. */
+/* Work below this many operations on elements runs in the caller. An estimate: handing a loop to the pool is
+ * taken to cost some microseconds, in which a core passes over tens of thousands of elements. */
 #define ST_CPU_SERIAL_WORK 30000
 
 /* Calls fn for rows 0 ... n_row - 1, in parallel if n_row * work is worth it. Each call has a scratch row of
