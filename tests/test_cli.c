@@ -144,6 +144,57 @@ Test(cli, run_failures, .timeout = 60)
     remove_model();
 }
 
+static void expect_contents(const char *path, const char *expected)
+{
+    char text[256] = "";
+    FILE *file = fopen(path, "rb");
+    cr_assert_not_null(file);
+    size_t n = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    cr_expect(n == strlen(expected) && strcmp(text, expected) == 0, "%s holds: %s", path, text);
+}
+
+/* A run that fails must not have touched its output file, and no input may be the output. */
+Test(cli, output_files_are_safe, .timeout = 60)
+{
+    static const char good[] = "{\"prompt\":\"ab\",\"n\":1}\n", bad[] = "{\"n\":1}\n";
+    char path[64], bad_path[64], message[256];
+    make_model(128);
+    write_file(path, good, sizeof good - 1);
+    write_file(bad_path, bad, sizeof bad - 1);
+    snprintf(message, sizeof message, "sterna run: --output: %s is also an input\n", path);
+    expect_failure(RUN(NULL, "run", "-m", model, "--batch", path, "-o", path), 1, message);
+    expect_contents(path, good);
+    expect_failure(RUN(NULL, "run", "-m", "/nowhere/x.gguf", "-p", "x", "-o", path), 1,
+                   "sterna run: /nowhere/x.gguf: cannot open: No such file or directory\n");
+    expect_contents(path, good);
+    snprintf(message, sizeof message, "sterna run: %s:1: there is no \"prompt\"\n", bad_path);
+    expect_failure(RUN(NULL, "run", "-m", model, "--batch", bad_path, "-o", path), 1, message);
+    expect_contents(path, good);
+    unlink(path);
+    unlink(bad_path);
+    remove_model();
+}
+
+/* More requests than the engine's queue holds at once: they wait their turn. */
+Test(cli, batch_longer_than_the_queue, .timeout = 60)
+{
+    static char lines[1100 * 32];
+    size_t size = 0;
+    for (int i = 0; i < 1100; i++)
+        size += (size_t)sprintf(lines + size, "{\"prompt\":\"ab\",\"n\":1}\n");
+    make_model(128);
+    spawn_options options = {.input = lines, .input_size = size};
+    spawned s = RUN(&options, "run", "-m", model, "--batch", "-", "-np", "1000", "-b", "1000");
+    cr_expect_eq(s.code, 0, "%s", s.err);
+    int n = 0;
+    for (const char *at = s.out; (at = strchr(at, '\n')); at++)
+        n++;
+    cr_expect_eq(n, 1100);
+    spawned_free(&s);
+    remove_model();
+}
+
 /* ---- sterna run: one prompt ---- */
 
 #define HOT "--temp", "9", "--top-k", "0", "--top-p", "1", "--min-p", "0"

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE /* sched_getaffinity */
 #include "host/base/parallel.h"
 
+#include <pthread.h>
 #include <pthreadpool.h>
 #include <sched.h>
 #include <stdio.h>
@@ -33,6 +34,40 @@ typedef struct loop {
     char forked, joined; /* addresses for the two ordering edges */
 } loop;
 
+/* pthreadpool waits for ever for a thread that the system refused. So we see first whether n - 1 more are to
+ * be had: all are started, held at a gate, and then let go. */
+typedef struct gate {
+    pthread_mutex_t mutex;
+    pthread_cond_t opened;
+    bool open;
+} gate;
+
+static void *wait_at_gate(void *context)
+{
+    gate *g = context;
+    pthread_mutex_lock(&g->mutex);
+    while (!g->open)
+        pthread_cond_wait(&g->opened, &g->mutex);
+    pthread_mutex_unlock(&g->mutex);
+    return NULL;
+}
+
+static bool threads_are_to_be_had(int n)
+{
+    gate g = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
+    pthread_t thread[ST_MAX_THREAD];
+    int started = 0;
+    while (started < n && pthread_create(&thread[started], NULL, wait_at_gate, &g) == 0)
+        started++;
+    pthread_mutex_lock(&g.mutex);
+    g.open = true;
+    pthread_cond_broadcast(&g.opened);
+    pthread_mutex_unlock(&g.mutex);
+    for (int i = 0; i < started; i++)
+        pthread_join(thread[i], NULL);
+    return started == n;
+}
+
 st_pool *st_pool_create(int n_thread)
 {
     assert(n_thread >= 1 && n_thread <= ST_MAX_THREAD);
@@ -41,7 +76,8 @@ st_pool *st_pool_create(int n_thread)
         return NULL;
     pool->n_thread = n_thread;
     if (n_thread > 1) {
-        pool->threads = pthreadpool_create((size_t)n_thread);
+        if (threads_are_to_be_had(n_thread - 1))
+            pool->threads = pthreadpool_create((size_t)n_thread);
         if (!pool->threads) {
             st_free(pool);
             return NULL;
@@ -86,6 +122,15 @@ void st_pool_loop(st_pool *pool, int64_t n, int64_t tile, st_loop_fn fn, void *c
     __tsan_release(&l.forked);
     pthreadpool_parallelize_1d_tile_1d(pool->threads, run_tile, &l, (size_t)n, (size_t)tile, 0);
     __tsan_acquire(&l.joined);
+}
+
+int st_usable_cpus(void)
+{
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+        return 1;
+    int cpus = CPU_COUNT(&allowed);
+    return cpus > 0 ? cpus : 1;
 }
 
 /* A core is counted once, by the lowest-numbered of its hardware threads that we may use. */

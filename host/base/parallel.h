@@ -18,6 +18,8 @@ int st_pool_threads(const st_pool *pool);
  * be NULL. */
 void st_pool_loop(st_pool *pool, int64_t n, int64_t tile, st_loop_fn fn, void *context);
 
+/* Hardware threads this process may run on (at least 1). */
+int st_usable_cpus(void);
 /* Physical cores this process may run on (at least 1). */
 int st_physical_cores(void);
 

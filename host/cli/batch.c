@@ -48,29 +48,52 @@ static json_t *text_string(const st_run *run, const st_job *job)
     return string;
 }
 
+/* The "id" of a request, or "#" and its index; control characters, which a terminal might obey, become '?'.
+ */
+static bool append_label(st_bytes *text, const batch *b, const st_job *job)
+{
+    char number[32];
+    if (json_is_integer(job->label))
+        snprintf(number, sizeof number, "%lld", (long long)json_integer_value(job->label));
+    else
+        snprintf(number, sizeof number, "#%lld", (long long)(job - b->jobs.job));
+    bool named = json_is_string(job->label);
+    size_t first = text->size;
+    bool done = named ? st_bytes_append(text, json_string_value(job->label), json_string_length(job->label))
+                      : st_bytes_append(text, number, strlen(number));
+    for (size_t i = first; i < text->size; i++)
+        if ((unsigned char)text->data[i] < ' ' || text->data[i] == 127)
+            text->data[i] = '?';
+    return done;
+}
+
+/* What became of a request that did not end by itself. */
+static bool append_failure(st_bytes *text, const sterna_event *event)
+{
+    if (event->finish == STERNA_FINISH_CANCEL)
+        return st_bytes_append(text, " [cancelled]", 12);
+    if (event->finish != STERNA_FINISH_ERROR)
+        return true;
+    return st_bytes_append(text, " [error: ", 9) &&
+           st_bytes_append(text, event->error.message, strlen(event->error.message)) &&
+           st_bytes_append(text, "]", 1);
+}
+
 /* "[id] prompt and continuation", and an empty line. False when out of memory or when it cannot be written.
  */
 static bool write_text(batch *b, const st_job *job, const sterna_event *event)
 {
     st_run *run = b->run;
     st_bytes text = {0};
-    char label[32];
-    snprintf(label, sizeof label, "%lld",
-             json_is_integer(job->label) ? (long long)json_integer_value(job->label)
-                                         : (long long)(job - b->jobs.job));
-    const char *name = json_is_string(job->label) ? json_string_value(job->label) : label;
-    bool done = generated_text(run, job, &text) && st_run_write(run, "[", 1) &&
-                st_run_write(run, name, strlen(name)) && st_run_write(run, "] ", 2);
-    if (done && !run->params->no_display_prompt)
-        done = st_run_write(run, json_string_value(job->prompt), json_string_length(job->prompt));
-    done = done && st_run_write(run, text.data, text.size);
-    if (done && event->finish == STERNA_FINISH_ERROR)
-        done = st_run_write(run, " [error: ", 9) &&
-               st_run_write(run, event->error.message, strlen(event->error.message)) &&
-               st_run_write(run, "]", 1);
-    done = done && st_run_write(run, "\n\n", 2);
+    bool done =
+        st_bytes_append(&text, "[", 1) && append_label(&text, b, job) && st_bytes_append(&text, "] ", 2);
+    if (!run->params->no_display_prompt)
+        done =
+            done && st_bytes_append(&text, json_string_value(job->prompt), json_string_length(job->prompt));
+    done = done && generated_text(run, job, &text) && append_failure(&text, event) &&
+           st_bytes_append(&text, "\n\n", 2) && st_run_write(run, text.data, text.size) && st_run_flush(run);
     st_bytes_free(&text);
-    return done && st_run_flush(run);
+    return done;
 }
 
 /* One line of results. False when out of memory or when it cannot be written. */
@@ -130,6 +153,7 @@ static int take_events(batch *b)
     sterna_event event;
     while (sterna_next(b->run->engine, &event)) {
         st_job *job = find_job(b, event.id);
+        b->run->n_generated += event.token >= 0;
         if (event.token >= 0 && !add_token(job, event.token))
             return st_cli_fail("run", ST_EXIT_FAILURE, "out of memory for tokens");
         if (event.finish == STERNA_FINISH_NONE)
@@ -142,7 +166,7 @@ static int take_events(batch *b)
         b->n_finished++;
         while (b->first_open < b->jobs.n && b->jobs.job[b->first_open].id < 0)
             b->first_open++;
-        if (isatty(STDERR_FILENO))
+        if (isatty(STDERR_FILENO) && !isatty(fileno(b->run->out)))
             fprintf(stderr, "\r%zu of %zu done%s", b->n_finished, b->jobs.n,
                     b->n_finished == b->jobs.n ? "\n" : "");
     }
@@ -154,7 +178,10 @@ static int submit_some(batch *b, size_t at_a_time)
     sterna_error error;
     while (b->n_submitted < b->jobs.n && b->n_submitted - b->n_finished < at_a_time) {
         st_job *job = &b->jobs.job[b->n_submitted];
-        if (sterna_submit(b->run->engine, &job->request, &job->id, &error) != STERNA_OK)
+        sterna_status status = sterna_submit(b->run->engine, &job->request, &job->id, &error);
+        if (status == STERNA_E_LIMIT && b->n_submitted > b->n_finished)
+            return ST_EXIT_OK; /* the queue is full: steps make room */
+        if (status != STERNA_OK)
             return st_cli_fail("run", ST_EXIT_FAILURE, "request %zu: %s", b->n_submitted, error.message);
         b->n_submitted++;
     }
@@ -168,8 +195,13 @@ static int stop(batch *b)
     for (size_t i = b->first_open; i < b->n_submitted; i++)
         if (b->jobs.job[i].id > 0)
             sterna_cancel(b->run->engine, b->jobs.job[i].id, &error);
+    size_t n_finished = b->n_finished;
     int code = take_events(b);
-    return code == ST_EXIT_OK ? ST_EXIT_INTERRUPTED : code;
+    if (code != ST_EXIT_OK)
+        return code;
+    return st_cli_fail("run", ST_EXIT_INTERRUPTED,
+                       "interrupted: %zu of %zu requests are done, %zu were cut short", n_finished, b->jobs.n,
+                       b->n_finished - n_finished);
 }
 
 static int run_all(batch *b, size_t n_sequence)
@@ -203,8 +235,10 @@ int st_run_batch(st_run *run)
     if (code == ST_EXIT_OK && st_run_open_engine(run, (int32_t)n_sequence, longest, &error) != STERNA_OK)
         code = error.status == STERNA_E_ABORTED ? ST_EXIT_INTERRUPTED
                                                 : st_cli_fail("run", ST_EXIT_FAILURE, "%s", error.message);
+    double start = st_run_clock();
     if (code == ST_EXIT_OK)
         code = run_all(&b, n_sequence);
+    run->seconds = st_run_clock() - start;
     st_jobs_free(&b.jobs);
     return code;
 }

@@ -22,6 +22,7 @@ static int take_events(st_run *run, st_bytes *pending, bool *done)
     while (sterna_next(run->engine, &event)) {
         if (event.token >= 0 && !st_bytes_append_token(pending, run->model, event.token))
             return st_cli_fail("run", ST_EXIT_FAILURE, "out of memory for the text");
+        run->n_generated += event.token >= 0;
         *done = *done || event.finish != STERNA_FINISH_NONE;
         if (event.finish == STERNA_FINISH_ERROR)
             return st_cli_fail("run", ST_EXIT_FAILURE, "%s", event.error.message);
@@ -37,6 +38,7 @@ static int generate(st_run *run, sterna_request_id id)
     st_bytes pending = {0};
     int code = ST_EXIT_OK;
     bool done = false;
+    double start = st_run_clock();
     while (code == ST_EXIT_OK && !done && !run->broken) {
         if (st_run_interrupted()) {
             sterna_cancel(run->engine, id, &error);
@@ -48,6 +50,7 @@ static int generate(st_run *run, sterna_request_id id)
             code = take_events(run, &pending, &done);
         }
     }
+    run->seconds = st_run_clock() - start;
     st_run_write(run, "\n", 1);
     st_run_flush(run); /* before the statistics */
     st_bytes_free(&pending);

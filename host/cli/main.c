@@ -2,8 +2,10 @@
 #include "host/cli/cli.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 static const st_command *const commands[] = {
 #if STERNA_TEXT
@@ -40,8 +42,21 @@ static int run_command(const st_command *command, int argc, char **argv)
     return command->run(params);
 }
 
+/* A closed standard stream would lend its number to the next file that is opened, and messages would go
+ * there. */
+static void fill_standard_streams(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDONLY); /* so that writing to it fails and is reported */
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
+    fill_standard_streams();
     /* Longer than any table, so that a write that fails does so in the last flush, which can say why. */
     static char buffer[1 << 20];
     setvbuf(stdout, buffer, _IOFBF, sizeof buffer);

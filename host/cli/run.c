@@ -6,11 +6,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Positions that are allocated unless asked otherwise: models state up to 262,144, which few machines hold.
  */
-enum { DEFAULT_CONTEXT = 4096 };
+enum { DEFAULT_CONTEXT = 4096, CONTEXT_BY_DEFAULT = -1 };
 
 static volatile sig_atomic_t interrupted;
 
@@ -28,7 +30,7 @@ bool st_run_interrupted(void)
 /* The first SIGINT stops in order, the second ends the process. */
 static void catch_interrupts(void)
 {
-    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)(SA_RESETHAND | SA_RESTART)};
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
 }
@@ -69,6 +71,13 @@ sterna_token *st_run_tokenize(const st_run *run, const char *text, size_t size, 
     return tokens;
 }
 
+double st_run_clock(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
 sterna_request st_run_request(const st_run *run)
 {
     const st_run_params *p = run->params;
@@ -79,6 +88,32 @@ sterna_request st_run_request(const st_run *run)
     request.sampling = (sterna_sampling){
         .temperature = p->temp, .top_k = p->top_k, .top_p = p->top_p, .min_p = p->min_p, .seed = p->seed};
     return request;
+}
+
+static bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return a && b && stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+static sterna_status open_output(st_run *run, sterna_error *error)
+{
+    const st_run_params *p = run->params;
+    if (!p->output)
+        return STERNA_OK;
+    error->status = STERNA_E_IO;
+    if (same_file(p->output, p->model) || same_file(p->output, p->batch) || same_file(p->output, p->file)) {
+        snprintf(error->message, sizeof error->message, "--output: %s is also an input", p->output);
+        return error->status;
+    }
+    FILE *out = fopen(p->output, "wb");
+    if (!out) {
+        snprintf(error->message, sizeof error->message, "cannot write to %s: %s", p->output, strerror(errno));
+        return error->status;
+    }
+    run->out = out;
+    run->out_name = p->output;
+    return STERNA_OK;
 }
 
 sterna_status st_run_open_engine(st_run *run, int32_t n_sequence, int64_t n_longest, sterna_error *error)
@@ -95,7 +130,9 @@ sterna_status st_run_open_engine(st_run *run, int32_t n_sequence, int64_t n_long
     params.check = p->check;
     params.log = show_warning;
     params.progress = show_progress;
-    return sterna_engine_open(run->model, &params, &run->engine, error);
+    catch_interrupts();
+    sterna_status status = sterna_engine_open(run->model, &params, &run->engine, error);
+    return status == STERNA_OK ? open_output(run, error) : status;
 }
 
 bool st_run_write(st_run *run, const void *data, size_t size)
@@ -140,6 +177,8 @@ static void print_statistics(const st_run *run)
     sterna_statistics s;
     sterna_device_info device;
     sterna_engine_statistics(run->engine, &s);
+    if (s.n_step == 0)
+        return;
     sterna_engine_device(run->engine, &device);
     char weights[16], kv[16], scratch[16];
     fprintf(stderr, "device: %s, weights %s, KV %s, scratch %s\n", device.name,
@@ -147,6 +186,9 @@ static void print_statistics(const st_run *run)
             st_cli_bytes(s.scratch_bytes, scratch));
     print_rate("prompt", s.n_prompt_token, s.seconds_prompt, s.bytes_prompt, device.software);
     print_rate("decode", s.n_decode_token, s.seconds_decode, s.bytes_decode, device.software);
+    if (run->n_generated > 0 && run->seconds > 0.0 && !device.software)
+        fprintf(stderr, "total: %" PRIu64 " tokens generated in %.2f s, %.1f tok/s\n", run->n_generated,
+                run->seconds, (double)run->n_generated / run->seconds);
     if (s.n_logits_row)
         fprintf(stderr, "logits: %" PRIu64 " rows, hash %016" PRIx64 "\n", s.n_logits_row, s.logits_hash);
 }
@@ -200,9 +242,9 @@ static int open_model(st_run *run)
         return st_cli_fail("run", ST_EXIT_FAILURE, "%s", error.message);
     sterna_model_info info = {.struct_size = sizeof info};
     sterna_model_describe(run->model, &info);
-    run->n_context = p->ctx_size ? p->ctx_size : info.n_context;
-    if (p->ctx_size == DEFAULT_CONTEXT && info.n_context < DEFAULT_CONTEXT)
-        run->n_context = info.n_context;
+    run->n_context = p->ctx_size > 0 ? p->ctx_size : info.n_context;
+    if (p->ctx_size == CONTEXT_BY_DEFAULT && info.n_context > DEFAULT_CONTEXT)
+        run->n_context = DEFAULT_CONTEXT;
     if (run->n_context > info.n_context)
         return st_cli_fail("run", ST_EXIT_USAGE, "--ctx-size: %d, but the model was made for %d positions",
                            p->ctx_size, info.n_context);
@@ -232,19 +274,12 @@ static int run_command(const void *params)
     if (code == ST_EXIT_OK && !p->batch && prompt.size == 0)
         code = st_cli_fail("run", ST_EXIT_FAILURE, "%s: the prompt is empty",
                            p->file ? p->file : "standard input");
-    if (code == ST_EXIT_OK && p->output) {
-        run.out_name = p->output;
-        run.out = fopen(p->output, "wb");
-        if (!run.out)
-            code = st_cli_fail("run", ST_EXIT_FAILURE, "cannot write to %s: %s", p->output, strerror(errno));
-    }
     if (code == ST_EXIT_OK) {
-        catch_interrupts();
         code = run_with_output(&run, &prompt);
         code = run.broken ? st_cli_write_failed("run", run.out_name, run.broken)
                           : st_cli_finish("run", run.out, run.out_name, code);
     }
-    if (run.out && run.out != stdout && fclose(run.out) != 0 && code == ST_EXIT_OK)
+    if (run.out != stdout && fclose(run.out) != 0 && code == ST_EXIT_OK)
         code = st_cli_fail("run", ST_EXIT_FAILURE, "cannot write to %s: %s", p->output, strerror(errno));
     st_bytes_free(&prompt);
     return code;
@@ -254,7 +289,7 @@ static void run_defaults(void *params)
 {
     *(st_run_params *)params = (st_run_params){.device = "auto",
                                                .predict = -1,
-                                               .ctx_size = DEFAULT_CONTEXT,
+                                               .ctx_size = CONTEXT_BY_DEFAULT,
                                                .batch_size = 512,
                                                .parallel = 16,
                                                .top_k = 40,
@@ -271,8 +306,8 @@ static const st_option options[] = {
      "read the prompt from a file (- = standard input)"},
     {"--predict", "-n", ST_OPTION_INT, AT(predict), -1, 1 << 20, "N",
      "tokens to generate at most; -1 = until the model ends or the context is full"},
-    {"--ctx-size", "-c", ST_OPTION_INT, AT(ctx_size), 0, 1 << 20, "N",
-     "positions per sequence; 0 = as many as the model was made for"},
+    {"--ctx-size", "-c", ST_OPTION_INT, AT(ctx_size), -1, 1 << 20, "N",
+     "positions per sequence; 0 = as many as the model was made for; -1 = as many, but at most 4096"},
     {"--threads", "-t", ST_OPTION_INT, AT(threads), 0, 256, "N", "CPU threads; 0 = physical cores"},
     {"--batch-size", "-b", ST_OPTION_INT, AT(batch_size), 1, 8192, "N", "tokens per step at most"},
     {"--parallel", "-np", ST_OPTION_INT, AT(parallel), 1, 1024, "N", "with --batch: sequences at a time"},

@@ -22,8 +22,11 @@ typedef struct st_run {
     const char *out_name; /* for messages */
     int32_t n_context;
     int broken; /* errno when writing to `out` failed, else 0 */
+    uint64_t n_generated;
+    double seconds; /* from the first request to the last token */
 } st_run;
 
+double st_run_clock(void); /* seconds, monotonic */
 /* True once SIGINT has come. */
 bool st_run_interrupted(void);
 /* Text to tokens, with the special tokens that the model wants; NULL and a message on failure. */
@@ -32,7 +35,8 @@ sterna_token *st_run_tokenize(const st_run *run, const char *text, size_t size, 
 /* The options' sampling, for one request. */
 sterna_request st_run_request(const st_run *run);
 /* Opens the engine for this many sequences, with a context that holds `n_longest` positions (prompt and
- * generated) or params->ctx_size, whichever is less. */
+ * generated) or params->ctx_size, whichever is less; then the output file, which nothing before may touch.
+ * From here on SIGINT stops in order. */
 sterna_status st_run_open_engine(st_run *run, int32_t n_sequence, int64_t n_longest, sterna_error *error);
 /* Both return whether all writing has succeeded so far. */
 bool st_run_write(st_run *run, const void *data, size_t size);

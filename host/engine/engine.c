@@ -1,6 +1,8 @@
 /* Opening and closing an engine, and what happens between steps: submit, cancel, events, statistics. */
 #include "host/engine/engine.h"
 
+#include "host/base/parallel.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -159,8 +161,14 @@ sterna_status sterna_engine_open(const sterna_model *model, const sterna_engine_
     if (status != STERNA_OK)
         return status;
     st_device *dev = NULL;
-    st_device_params device = {
-        .n_thread = params->n_thread, .check = params->check, .log = {params->log, params->user}};
+    int cpus = st_usable_cpus();
+    if (params->n_thread > cpus)
+        st_log_write(&(st_log){params->log, params->user}, STERNA_LOG_WARN,
+                     "n_thread is %d, but this process may use %d processors: %d threads run",
+                     params->n_thread, cpus, cpus);
+    st_device_params device = {.n_thread = (int32_t)st_min(params->n_thread, cpus),
+                               .check = params->check,
+                               .log = {params->log, params->user}};
     status = st_device_open(params->device ? params->device : "auto", &device, &dev, error);
     return status == STERNA_OK ? st_engine_open_on(model, params, dev, engine, error) : status;
 }
@@ -273,6 +281,8 @@ void st_engine_end(sterna_engine *engine, int32_t slot, sterna_event *event, ste
 
 bool sterna_next(sterna_engine *engine, sterna_event *event)
 {
+    if (!engine || !event)
+        return false;
     st_events *q = &engine->events;
     if (q->count == 0)
         return false;
@@ -284,12 +294,12 @@ bool sterna_next(sterna_engine *engine, sterna_event *event)
 
 void sterna_engine_statistics(const sterna_engine *engine, sterna_statistics *statistics)
 {
-    *statistics = engine->statistics;
+    *statistics = engine ? engine->statistics : (sterna_statistics){0};
 }
 
 void sterna_engine_device(const sterna_engine *engine, sterna_device_info *info)
 {
-    *info = engine->device;
+    *info = engine ? engine->device : (sterna_device_info){0};
 }
 
 void st_engine_watch(sterna_engine *engine, st_watch_fn fn, void *user)

@@ -158,6 +158,8 @@ int64_t sterna_step(sterna_engine *engine, sterna_error *error)
     sterna_status status = st_engine_run(e, e->n_candidate, plan->prompt, error);
     if (status != STERNA_OK)
         return status;
+    double start = st_seconds();
     take_results(e, plan);
+    *(plan->prompt ? &e->statistics.seconds_prompt : &e->statistics.seconds_decode) += st_seconds() - start;
     return (int64_t)e->sched.n_running + e->sched.n_waiting;
 }

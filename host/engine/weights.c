@@ -13,10 +13,13 @@ typedef struct loader {
     sterna_error *error;
 } loader;
 
+/* What this file uploads; rope_freqs goes into the angles' table. */
 static uint64_t file_bytes(const sterna_model *model, int32_t n_layer)
 {
     uint64_t bytes = 0;
     for (int role = 0; role < ST_ROLE_COUNT; role++) {
+        if (role == ST_ROLE_ROPE_FREQS)
+            continue;
         int32_t layers = role < ST_ROLE_ATTN_NORM ? 1 : n_layer;
         for (int32_t layer = 0; layer < layers; layer++)
             bytes += st_model_bytes(model, (st_role)role, layer);
