@@ -231,7 +231,9 @@ int st_run_batch(st_run *run)
         int64_t positions = r->n_predict < 0 ? run->n_context : (int64_t)r->n_prompt + r->n_predict;
         longest = positions > longest ? positions : longest;
     }
-    size_t n_sequence = (size_t)run->params->parallel < b.jobs.n ? (size_t)run->params->parallel : b.jobs.n;
+    const st_run_params *p = run->params;
+    size_t n_sequence = (size_t)(p->parallel < p->batch_size ? p->parallel : p->batch_size);
+    n_sequence = n_sequence < b.jobs.n ? n_sequence : b.jobs.n;
     if (code == ST_EXIT_OK && st_run_open_engine(run, (int32_t)n_sequence, longest, &error) != STERNA_OK)
         code = error.status == STERNA_E_ABORTED ? ST_EXIT_INTERRUPTED
                                                 : st_cli_fail("run", ST_EXIT_FAILURE, "%s", error.message);

@@ -125,7 +125,7 @@ sterna_status st_run_open_engine(st_run *run, int32_t n_sequence, int64_t n_long
     params.n_thread = p->threads;
     params.n_context = n_longest < run->n_context ? (int32_t)n_longest : run->n_context;
     params.n_sequence = n_sequence;
-    params.n_batch = p->batch_size > n_sequence ? p->batch_size : n_sequence;
+    params.n_batch = p->batch_size;
     params.hash_logits = !p->no_hash;
     params.check = p->check;
     params.log = show_warning;
@@ -310,7 +310,8 @@ static const st_option options[] = {
      "positions per sequence; 0 = as many as the model was made for; -1 = as many, but at most 4096"},
     {"--threads", "-t", ST_OPTION_INT, AT(threads), 0, 256, "N", "CPU threads; 0 = physical cores"},
     {"--batch-size", "-b", ST_OPTION_INT, AT(batch_size), 1, 8192, "N", "tokens per step at most"},
-    {"--parallel", "-np", ST_OPTION_INT, AT(parallel), 1, 1024, "N", "with --batch: sequences at a time"},
+    {"--parallel", "-np", ST_OPTION_INT, AT(parallel), 1, 1024, "N",
+     "with --batch: sequences at a time, at most as many as --batch-size"},
     {"--temp", NULL, ST_OPTION_REAL, AT(temp), 0, 1000, "T", "temperature; 0 = always the likeliest token"},
     {"--top-k", NULL, ST_OPTION_INT, AT(top_k), 0, 1 << 20, "K", "keep the K likeliest tokens; 0 = all"},
     {"--top-p", NULL, ST_OPTION_REAL, AT(top_p), 0, 1, "P",
