@@ -198,7 +198,18 @@ typedef struct st_cpu_quantiser {
     st_rotation rotation;
     const st_qact *dst;
 } st_cpu_quantiser;
-void st_cpu_quantise_row_portable(const st_cpu_quantiser *z, float *y, int32_t row);
+/* The inner loops of both quantising ops, one set for each instruction set. */
+typedef struct st_cpu_quant_loops {
+    void (*normalise)(float *y, const float *weight, int32_t n, float eps);
+    void (*hadamard)(float *x, int64_t n, int32_t block);       /* st_hadamard */
+    float (*quantise)(const float *x, int32_t n, int8_t *code); /* st_quantise without the sum; the scale */
+    int32_t (*sum)(const int8_t *code, int32_t n);
+} st_cpu_quant_loops;
+extern const st_cpu_quant_loops st_cpu_quant_portable, st_cpu_quant_avx2;
+void st_cpu_quantise_row(const st_cpu_quant_loops *loops, const st_cpu_quantiser *z, float *y, int32_t row);
+/* All of norm_quant for row r. */
+void st_cpu_norm_quant_row(const st_cpu_quant_loops *loops, const st_cpu *cpu, const st_norm_quant_args *args,
+                           int32_t r, float *scratch);
 
 void st_cpu_embed_portable(st_cpu *cpu, const void *args);
 void st_cpu_norm_portable(st_cpu *cpu, const void *args);
@@ -209,7 +220,6 @@ void st_cpu_attend_portable(st_cpu *cpu, const void *args);
 void st_cpu_glu_norm_quant_portable(st_cpu *cpu, const void *args);
 void st_cpu_topk_portable(st_cpu *cpu, const void *args);
 
-void st_cpu_quantise_row_avx2(const st_cpu_quantiser *z, float *y, int32_t row);
 void st_cpu_norm_avx2(st_cpu *cpu, const void *args);
 void st_cpu_norm_quant_avx2(st_cpu *cpu, const void *args);
 void st_cpu_attend_avx2(st_cpu *cpu, const void *args);

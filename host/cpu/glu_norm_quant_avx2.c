@@ -42,7 +42,7 @@ static void row(const st_cpu *cpu, const void *args, int32_t r, float *scratch)
         break;
     }
     st_cpu_quantiser z = {a->weight, a->eps, a->rotation, &a->dst};
-    st_cpu_quantise_row_avx2(&z, scratch, r);
+    st_cpu_quantise_row(&st_cpu_quant_avx2, &z, scratch, r);
 }
 
 void st_cpu_glu_norm_quant_avx2(st_cpu *cpu, const void *args)

@@ -1,4 +1,3 @@
-/* norm_quant, and the half of it that glu_norm_quant ends with. */
 #if defined(__AVX2__)
 #include "host/cpu/avx2.h"
 
@@ -14,7 +13,7 @@ static inline __m256 mask_of(int a, int b, int c, int d, int e, int f, int g, in
     return _mm256_castsi256_ps(_mm256_setr_epi32(-a, -b, -c, -d, -e, -f, -g, -h));
 }
 
-static void hadamard(float *x, int32_t n, int32_t block)
+static void hadamard(float *x, int64_t n, int32_t block)
 {
     if (block < 8) {
         st_hadamard(x, n, block);
@@ -43,12 +42,9 @@ static void hadamard(float *x, int32_t n, int32_t block)
     }
 }
 
-static void rotate(const st_rotation *rotation, float *y, int32_t n)
+static void normalise(float *y, const float *weight, int32_t n, float eps)
 {
-    const float *sign = rotation->sign ? st_cpu_data(rotation->sign) : NULL;
-    for (int32_t i = 0; sign && i < n; i++)
-        y[i] = sign[i] * y[i];
-    hadamard(y, n, rotation->block);
+    st_avx2_scale_row(y, st_avx2_rms_factor(y, n, eps), weight, n, y);
 }
 
 /* Largest bit pattern of |x|, at least that of ST_QUANT_EPS: patterns of non-negative floats are ordered. */
@@ -117,40 +113,11 @@ static int32_t sum_codes(const int8_t *code, int32_t n)
     return sum;
 }
 
-void st_cpu_quantise_row_avx2(const st_cpu_quantiser *z, float *y, int32_t row)
-{
-    int32_t cols = z->dst->cols;
-    if (z->weight)
-        st_avx2_scale_row(y, st_avx2_rms_factor(y, cols, z->eps), st_cpu_data(z->weight), cols, y);
-    if (z->rotation.block)
-        rotate(&z->rotation, y, cols);
-    st_cpu_qact q = st_cpu_planes(z->dst);
-    int8_t *code = q.code + (size_t)row * q.stride;
-    int32_t group = z->dst->act_group ? z->dst->act_group : cols;
-    for (int32_t g = 0; g < q.n_scale; g++) {
-        int32_t from = g * group;
-        q.scale[(size_t)row * (size_t)q.n_scale + (size_t)g] =
-            quantise(y + from, (int32_t)st_min(group, cols - from), code + from);
-    }
-    memset(code + cols, 0, q.stride - (size_t)cols);
-    int32_t sum_group = z->dst->sum_group ? z->dst->sum_group : cols;
-    for (int32_t g = 0; g < q.n_sum; g++) {
-        int32_t from = g * sum_group;
-        q.sum[(size_t)row * (size_t)q.n_sum + (size_t)g] =
-            sum_codes(code + from, (int32_t)st_min(sum_group, cols - from));
-    }
-}
+const st_cpu_quant_loops st_cpu_quant_avx2 = {normalise, hadamard, quantise, sum_codes};
 
 static void row(const st_cpu *cpu, const void *args, int32_t r, float *scratch)
 {
-    const st_norm_quant_args *a = args;
-    int32_t from = st_cpu_source_row(cpu, a->rows, r);
-    if (from < 0)
-        return;
-    size_t cols = (size_t)a->dst.cols;
-    memcpy(scratch, (const float *)st_cpu_data(a->src) + (size_t)from * cols, cols * sizeof(float));
-    st_cpu_quantiser z = {a->weight, a->eps, a->rotation, &a->dst};
-    st_cpu_quantise_row_avx2(&z, scratch, r);
+    st_cpu_norm_quant_row(&st_cpu_quant_avx2, cpu, args, r, scratch);
 }
 
 void st_cpu_norm_quant_avx2(st_cpu *cpu, const void *args)

@@ -140,7 +140,7 @@ typedef int64_t sterna_request_id; /* positive; never reused within an engine */
 typedef struct sterna_engine_params {
     size_t struct_size;
     const char *device; /* "auto", "cpu", "ref", "cuda:0", ... ; "auto" never picks a software driver */
-    int32_t n_thread;   /* CPU threads; 0 = physical cores */
+    int32_t n_thread;   /* CPU threads; 0 = physical cores; never more than may be used at once */
     int32_t n_context;  /* positions per sequence; 0 = the model's */
     int32_t n_sequence; /* sequences that run at the same time */
     int32_t n_batch;    /* tokens per step at most (prefill chunk + decode rows) */
