@@ -164,7 +164,7 @@ static void print_rate(const char *label, uint64_t n, double seconds, uint64_t b
     if (n == 0 || seconds <= 0.0)
         return;
     char per_token[16];
-    fprintf(stderr, "%s: %" PRIu64 " tokens in %.2f s, %.1f tok/s, %s per token", label, n, seconds,
+    fprintf(stderr, "%s: %" PRIu64 " tokens in %.3f s, %.1f tok/s, %s per token", label, n, seconds,
             (double)n / seconds, st_cli_bytes(bytes / n, per_token));
     if (software)
         fprintf(stderr, " (software device: speed says nothing)\n");
@@ -187,7 +187,7 @@ static void print_statistics(const st_run *run)
     print_rate("prompt", s.n_prompt_token, s.seconds_prompt, s.bytes_prompt, device.software);
     print_rate("decode", s.n_decode_token, s.seconds_decode, s.bytes_decode, device.software);
     if (run->n_generated > 0 && run->seconds > 0.0 && !device.software)
-        fprintf(stderr, "total: %" PRIu64 " tokens generated in %.2f s, %.1f tok/s\n", run->n_generated,
+        fprintf(stderr, "total: %" PRIu64 " tokens generated in %.3f s, %.1f tok/s\n", run->n_generated,
                 run->seconds, (double)run->n_generated / run->seconds);
     if (s.n_logits_row)
         fprintf(stderr, "logits: %" PRIu64 " rows, hash %016" PRIx64 "\n", s.n_logits_row, s.logits_hash);
