@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Best first for "auto". */
 static const st_backend *const backends[] = {
 #if STERNA_HAVE_CUDA
     &st_backend_cuda,
@@ -26,11 +27,6 @@ static const struct {
     {"vulkan", "not in this build (the Vulkan backend is not part of this version or was switched off)"},
 #endif
     {NULL, NULL}};
-
-const st_backend *const *st_backends(void)
-{
-    return backends;
-}
 
 static sterna_device_info unavailable(const char *name, const char *why)
 {

@@ -322,8 +322,6 @@ struct st_backend {
 
 extern const st_backend st_backend_ref, st_backend_cpu;
 
-/* All backends of this build, best first for "auto"; NULL-terminated. */
-const st_backend *const *st_backends(void);
 /* Every device of every backend, then a line for each backend that has none or is not in this build, with the
  * reason. Fills at most `max` entries; returns how many there are. This is sterna_devices. */
 int st_device_list(sterna_device_info *list, int max);

@@ -25,7 +25,6 @@ void __tsan_release(void *address);
 
 struct st_pool {
     pthreadpool_t threads; /* NULL: run in the caller */
-    int n_thread;
 };
 
 typedef struct loop {
@@ -74,7 +73,6 @@ st_pool *st_pool_create(int n_thread)
     st_pool *pool = st_calloc(1, sizeof *pool);
     if (!pool)
         return NULL;
-    pool->n_thread = n_thread;
     if (n_thread > 1) {
         if (threads_are_to_be_had(n_thread - 1))
             pool->threads = pthreadpool_create((size_t)n_thread);
@@ -93,11 +91,6 @@ void st_pool_destroy(st_pool *pool)
     if (pool->threads)
         pthreadpool_destroy(pool->threads);
     st_free(pool);
-}
-
-int st_pool_threads(const st_pool *pool)
-{
-    return pool ? pool->n_thread : 1;
 }
 
 static void run_tile(void *context, size_t first, size_t count)

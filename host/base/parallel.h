@@ -12,7 +12,6 @@ typedef void (*st_loop_fn)(void *context, int64_t first, int64_t count);
  * the caller. */
 st_pool *st_pool_create(int n_thread);
 void st_pool_destroy(st_pool *pool); /* NULL is fine */
-int st_pool_threads(const st_pool *pool);
 
 /* Runs fn over [0, n) in tiles of `tile` items, dynamically balanced; returns when all are done. `pool` may
  * be NULL. */

@@ -9,11 +9,6 @@ typedef struct script_buf {
     bool owned;
 } script_buf;
 
-void *script_data(const st_buf *buf)
-{
-    return ((const script_buf *)buf)->data;
-}
-
 static int script_count(const char **why_not)
 {
     *why_not = "only in tests";

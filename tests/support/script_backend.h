@@ -14,7 +14,4 @@ typedef struct script_device {
 
 /* Opened as a plain device; close it through the table. */
 script_device *script_open(void);
-/* The data of a buffer of this backend. */
-void *script_data(const st_buf *buf);
-
 #endif
