@@ -6,11 +6,15 @@
  *   - Every fallible function returns a sterna_status (0 or negative) and, where it takes a `sterna_error *`,
  *     stores one precise sentence there; the pointer may be NULL.
  *   - The library never prints, exits or aborts, and has no global state. Diagnostics go to a log callback.
- *   - Structs that the caller fills begin with `size_t struct_size`, are initialised by the matching
- *     `*_defaults` function, and may grow at the end in later versions.
+ *   - Structs that cross the border begin with `size_t struct_size` and may grow at the end in later
+ * versions. Those that the caller fills are initialised by the matching `*_defaults` function, which sets it;
+ * of those that the library fills, the caller sets it (to sizeof) and gets as much as fits. A struct of a
+ * newer header is accepted as long as what this version does not know is zero.
  *   - Handles are made by `*_open` and ended by `*_close`, which takes the address and nulls it.
  *   - Text is UTF-8. Strings returned by the library belong to the handle they came from.
- *   - Models are immutable and may be shared between threads; an engine belongs to one thread at a time. */
+ *   - Models are immutable and may be shared between threads; an engine belongs to one thread at a time, and
+ *     engines on different threads do not know each other.
+ *   - Functions block until they are done; only sterna_step, sterna_score and the `*_open` take long. */
 #ifndef STERNA_STERNA_H
 #define STERNA_STERNA_H
 
@@ -43,7 +47,8 @@ typedef enum sterna_status {
     STERNA_E_UNSUPPORTED = -5, /* well-formed, but not something this build can run */
     STERNA_E_DEVICE = -6,      /* no such device, or the device failed */
     STERNA_E_LIMIT = -7,       /* a stated maximum is exceeded (context, batch, queue, ...) */
-    STERNA_E_ABORTED = -8      /* the caller's abort callback asked to stop */
+    STERNA_E_ABORTED = -8,     /* the caller's abort or progress callback asked to stop */
+    STERNA_E_BUSY = -9         /* a queue is full for now: take events, run steps, try again */
 } sterna_status;
 
 typedef struct sterna_error {
@@ -62,10 +67,13 @@ typedef enum sterna_log_level { STERNA_LOG_DEBUG, STERNA_LOG_INFO, STERNA_LOG_WA
 typedef void (*sterna_log_fn)(void *user, sterna_log_level level, const char *line);
 /* `done` and `total` are bytes. Returning false aborts the load with STERNA_E_ABORTED. */
 typedef bool (*sterna_progress_fn)(void *user, uint64_t done, uint64_t total);
+/* Asked often while something is computed, also from within a step; true stops it with STERNA_E_ABORTED. */
+typedef bool (*sterna_abort_fn)(void *user);
 
 /* ---- devices ------------------------------------------------------------------------------------------ */
 
 typedef struct sterna_device_info {
+    size_t struct_size;    /* set by the caller */
     char name[64];         /* what --device takes: "cpu", "ref", "cuda:0", "vulkan:1" */
     char description[192]; /* processor or GPU name and driver; or why the backend is not available */
     bool available;        /* false: `description` says why */
@@ -74,8 +82,11 @@ typedef struct sterna_device_info {
     char isa[96];          /* instruction sets or optional features in use, space-separated */
 } sterna_device_info;
 
-/* Fills at most `max` entries and returns how many devices and unavailable backends there are. */
-STERNA_API int sterna_devices(sterna_device_info *list, int max);
+/* How many devices and unavailable backends there are: the indices of sterna_device_describe. */
+STERNA_API int sterna_device_count(void);
+/* Facts of device `index`, best first. STERNA_E_ARGUMENT for an index that there is not, or without
+ * info->struct_size. */
+STERNA_API sterna_status sterna_device_describe(int index, sterna_device_info *info);
 
 /* ---- models ------------------------------------------------------------------------------------------- */
 
@@ -134,8 +145,37 @@ STERNA_API bool sterna_token_is_end(const sterna_model *model, sterna_token toke
 
 /* ---- engine ------------------------------------------------------------------------------------------- */
 
+/* Runs many requests at the same time, one token of each per step ("continuous batching"):
+ *
+ *     submit, submit ...; while (sterna_step() > 0) while ((event = sterna_next())) use(event);
+ *
+ * What a request gets - tokens, text, log-probabilities - is the same to the bit, whatever runs beside it and
+ * however steps are cut. Scheduling only decides when:
+ *   - Requests start in the order of submission as soon as one of n_sequence slots and KV pages for their
+ *     prompt are free. A step takes one row of every sequence that is generating (with speculation: its
+ * drafts on top), and fills up to n_batch rows with prompts.
+ *   - The KV cache is made of pages of 64 positions. Full pages are shared between sequences whose tokens
+ * agree from the start, also with requests that have ended, until their memory is needed.
+ *   - A sequence takes pages as it grows. When there are none left, the youngest sequence gives its pages
+ * back and is computed again later; the oldest never has to, so every request ends. */
 typedef struct sterna_engine sterna_engine;
 typedef int64_t sterna_request_id; /* positive; never reused within an engine */
+
+enum {
+    STERNA_MAX_SAMPLE = 128,       /* continuations of one request */
+    STERNA_MAX_LOGPROB = 20,       /* alternatives reported with a token */
+    STERNA_MAX_DRAFT = 15,         /* draft tokens of a sequence in a step */
+    STERNA_MAX_STOP = 16,          /* stop strings of a request, and stop tokens */
+    STERNA_MAX_STOP_BYTES = 256,   /* bytes of one stop string */
+    STERNA_MAX_BIAS = 512,         /* logit biases of a request */
+    STERNA_MAX_PENALTY_LAST = 1024 /* tokens that penalties look back at */
+};
+
+/* Which prompts get the rows of a step that generating sequences leave. */
+typedef enum sterna_prefill {
+    STERNA_PREFILL_FAIR, /* half of the rows to the oldest prompt, the others to the shortest rest first */
+    STERNA_PREFILL_FIFO  /* all to the oldest: prompts are finished in order, late short ones wait */
+} sterna_prefill;
 
 typedef struct sterna_engine_params {
     size_t struct_size;
@@ -143,13 +183,17 @@ typedef struct sterna_engine_params {
     int32_t n_thread;   /* CPU threads; 0 = physical cores; never more than may be used at once */
     int32_t n_context;  /* positions per sequence; 0 = the model's */
     int32_t n_sequence; /* sequences that run at the same time */
-    int32_t n_batch;    /* tokens per step at most (prefill chunk + decode rows) */
-    int64_t kv_bytes;   /* KV cache limit in bytes; 0 = n_sequence * n_context */
-    bool hash_logits;   /* hash every sampled logits row into the statistics */
-    bool check;         /* debug wrapper: check every op's arguments and the replayed stream */
+    int32_t n_batch;    /* rows (tokens) per step at most, n_sequence or more */
+    int32_t n_draft;    /* speculation: draft tokens per sequence and step at most; 0 = off */
+    int64_t kv_bytes;   /* KV cache limit in bytes; 0 = n_sequence * n_context positions */
+    sterna_prefill prefill;
+    bool no_prefix_cache; /* compute every prompt from its first token */
+    bool hash_logits;     /* hash every sampled logits row into the statistics */
+    bool check;           /* debug wrapper: check every op's arguments and the replayed stream */
     sterna_log_fn log;
     sterna_progress_fn progress; /* while weights are uploaded */
-    void *user;
+    sterna_abort_fn abort;       /* asked during steps and scoring */
+    void *user;                  /* passed to the callbacks */
 } sterna_engine_params;
 
 STERNA_API void sterna_engine_defaults(sterna_engine_params *params);
@@ -158,76 +202,138 @@ STERNA_API void sterna_engine_defaults(sterna_engine_params *params);
 STERNA_API sterna_status sterna_engine_open(const sterna_model *model, const sterna_engine_params *params,
                                             sterna_engine **engine, sterna_error *error);
 STERNA_API void sterna_engine_close(sterna_engine **engine);
-/* The device that runs it ("auto" resolved). */
-STERNA_API void sterna_engine_device(const sterna_engine *engine, sterna_device_info *info);
+/* The device that runs it ("auto" resolved). info->struct_size is set by the caller. */
+STERNA_API sterna_status sterna_engine_device(const sterna_engine *engine, sterna_device_info *info);
 
-typedef struct sterna_sampling {
-    float temperature; /* 0 = greedy */
-    int32_t top_k;     /* 0 = all */
-    float top_p;       /* 1 = off */
-    float min_p;       /* 0 = off */
-    uint64_t seed;
-} sterna_sampling;
+typedef struct sterna_bias {
+    sterna_token token;
+    float bias; /* added to its logit; -INFINITY bans the token */
+} sterna_bias;
 
+/* A row of logits becomes a token in this order: penalties and biases; top_k; typical_p; top_p; min_p;
+ * temperature; the draw. Each filter keeps tokens of what the one before has left, by their probabilities
+ * among themselves at temperature 1. */
 typedef struct sterna_request {
     size_t struct_size;
-    const sterna_token *prompt; /* copied; at least one token */
+    const sterna_token *prompt; /* at least one token */
     int32_t n_prompt;
-    int32_t n_predict; /* generated tokens at most; -1 = until an end token or the context is full */
-    bool ignore_end;   /* do not stop at end tokens */
-    sterna_sampling sampling;
+    int32_t n_predict; /* generated tokens at most; -1 = until an end or the context is full */
+    int32_t n_sample;  /* independent continuations of the prompt, 1 ... STERNA_MAX_SAMPLE */
+    int32_t n_logprob; /* likeliest tokens reported beside each generated one, 0 ... STERNA_MAX_LOGPROB */
+    int32_t n_draft;   /* as the engine's, which is the maximum; -1 = that */
+    bool ignore_end;   /* do not stop at the model's end tokens (stop tokens and strings still count) */
+    const sterna_token *stop_token; /* tokens that end a sample; the token itself is reported */
+    int32_t n_stop_token;           /* 0 ... STERNA_MAX_STOP */
+    const char *const *stop;        /* NUL-terminated strings that end a sample, wherever tokens begin */
+    int32_t n_stop;                 /* 0 ... STERNA_MAX_STOP */
+    float temperature;              /* 0 = the likeliest token, always */
+    int32_t top_k;                  /* keep the k likeliest; 0 = all */
+    float typical_p; /* keep the most typical ones up to this mass (Meister et al. 2022, "Locally typical
+                      * sampling"); 1 = all */
+    float top_p;     /* keep the likeliest up to this mass; 1 = all */
+    float min_p;     /* keep those with min_p times the probability of the likeliest; 0 = all */
+    /* Penalties look at the last penalty_last_n tokens, prompt included: a logit of a token that occurs there
+     * is divided by `repetition_penalty` if it is positive, else multiplied; then frequency_penalty times its
+     * number of occurrences, and presence_penalty once, are subtracted. */
+    float repetition_penalty; /* 1 = none; greater than 0 */
+    float presence_penalty;   /* 0 = none */
+    float frequency_penalty;  /* 0 = none */
+    int32_t penalty_last_n;   /* 0 ... STERNA_MAX_PENALTY_LAST */
+    const sterna_bias *bias;  /* distinct tokens */
+    int32_t n_bias;           /* 0 ... STERNA_MAX_BIAS */
+    uint64_t seed; /* random numbers are Philox4x32-10 of (seed, sample, index of the generated token) */
 } sterna_request;
 
 STERNA_API void sterna_request_defaults(sterna_request *request);
 
-/* Queues a request. STERNA_E_LIMIT if the prompt does not fit the context or the queue is full. */
+/* Queues a request; everything it points to is copied. STERNA_E_LIMIT if it can never run (the prompt does
+ * not fit the context, or its KV pages not the cache), STERNA_E_BUSY if the queue is full. `id` may be NULL.
+ */
 STERNA_API sterna_status sterna_submit(sterna_engine *engine, const sterna_request *request,
                                        sterna_request_id *id, sterna_error *error);
-/* Ends a request at once; it produces one last event with STERNA_FINISH_CANCEL. Unknown ids are an error. */
+/* Ends a request at once; each of its unfinished samples gets one last event with STERNA_FINISH_CANCEL. Ids
+ * of requests that are not in the queue or running are an error; STERNA_E_BUSY if there is no room for the
+ * events. */
 STERNA_API sterna_status sterna_cancel(sterna_engine *engine, sterna_request_id id, sterna_error *error);
-/* Runs one batched step. Returns the number of requests still unfinished (0 = nothing left to do) or a
- * negative status; a device failure is final for the engine. Blocks until the step is computed. */
+/* Runs one batched step. Returns the number of samples still unfinished (0 = nothing left to do) or a
+ * negative status: after STERNA_E_ABORTED the step has not happened and may be run again; after STERNA_E_BUSY
+ * events have to be taken first; a device failure is final for the engine. Blocks until the step is computed.
+ */
 STERNA_API int64_t sterna_step(sterna_engine *engine, sterna_error *error);
 
 typedef enum sterna_finish {
     STERNA_FINISH_NONE,   /* not finished */
-    STERNA_FINISH_STOP,   /* an end token */
+    STERNA_FINISH_STOP,   /* an end token, a stop token or a stop string */
     STERNA_FINISH_LENGTH, /* n_predict or the context is exhausted */
     STERNA_FINISH_CANCEL,
     STERNA_FINISH_ERROR /* `error` of the event says why */
 } sterna_finish;
 
+typedef struct sterna_logprob {
+    sterna_token token;
+    float logprob; /* natural logarithm of its probability before penalties, biases and filters */
+} sterna_logprob;
+
+/* One generated token, or the end of a sample, or both. */
 typedef struct sterna_event {
+    size_t struct_size;
     sterna_request_id id;
+    int32_t sample;       /* 0 ... n_sample - 1 */
     sterna_token token;   /* -1 when the event carries no token */
-    sterna_finish finish; /* other than NONE: the last event of this request */
-    float logprob;        /* natural logarithm of the token's probability before sampling filters */
-    double seconds_queued, seconds_prompt, seconds_decode; /* set with the last event */
-    int32_t n_prompt, n_generated;                         /* set with the last event */
-    sterna_error error;                                    /* set with STERNA_FINISH_ERROR */
+    float logprob;        /* of the token, as in sterna_logprob */
+    sterna_finish finish; /* other than NONE: the last event of this sample */
+    /* Text that may be shown now: whole characters, nothing of a stop string, and nothing that may still
+     * become one. With the last event everything that was held back comes out. Not NUL-terminated; empty
+     * without a tokenizer. */
+    const char *text;
+    int32_t n_text;            /* bytes */
+    const sterna_logprob *top; /* the likeliest tokens, descending */
+    int32_t n_top;             /* the request's n_logprob, or 0 without a token */
+    /* set with the last event of a sample */
+    int32_t stop;          /* index of the stop string that ended it, else -1 */
+    int32_t n_prompt;      /* tokens */
+    int32_t n_cached;      /* tokens of the prompt that were not computed, thanks to shared pages */
+    int32_t n_generated;   /* tokens, one of the end included */
+    int32_t n_draft;       /* draft tokens that were verified */
+    int32_t n_accepted;    /* those that turned out right */
+    int32_t n_preempted;   /* times it lost its pages */
+    double seconds_queued; /* from submission to its start */
+    double seconds_prompt; /* from there to its first token */
+    double seconds_decode; /* from there to its end */
+    sterna_error error;    /* set with STERNA_FINISH_ERROR */
 } sterna_event;
 
-/* Takes the oldest event; false if there is none. Events of a step stay until taken; their number is bounded
- * by n_sequence per step plus one per cancelled request, and sterna_step refuses to run on a full queue. */
-STERNA_API bool sterna_next(sterna_engine *engine, sterna_event *event);
+/* Takes the oldest event; NULL if there is none. It belongs to the engine and lives until the next
+ * sterna_step, sterna_cancel or sterna_engine_close. Events stay until they are taken; their number is
+ * bounded, and sterna_step refuses to run when there is no room for those of a step. */
+STERNA_API const sterna_event *sterna_next(sterna_engine *engine);
 
 typedef struct sterna_statistics {
-    /* `prompt` counts the steps in which some row belongs to a prompt, with all their rows; `decode` the
-     * steps in which every row continues a text. So tokens / seconds and bytes / seconds are rates. */
+    size_t struct_size; /* set by the caller */
+    /* `prompt` counts the steps in which some row belongs to a prompt (or is computed again after a
+     * preemption), with all their rows; `decode` the steps in which every row continues a text. So
+     * tokens / seconds and bytes / seconds are rates. */
     uint64_t n_prompt_token, n_decode_token, n_step;
     double seconds_prompt, seconds_decode;
+    double seconds_host; /* part of both: scheduling, sampling and text, while the device waits */
     uint64_t bytes_prompt, bytes_decode; /* weight and KV bytes these steps had to move */
+    uint64_t n_generated;                /* tokens that came out */
     uint64_t n_logits_row;               /* rows in the hash */
     uint64_t logits_hash;                /* order-independent over requests; 0 if hash_logits is off */
-    uint64_t weight_bytes, kv_bytes, scratch_bytes; /* device memory held */
+    uint64_t n_cached;                   /* prompt tokens found in shared pages */
+    uint64_t n_preempted;                /* times a sequence lost its pages */
+    uint64_t n_draft, n_accepted;        /* draft tokens verified, and right */
+    uint64_t weight_bytes, kv_bytes, scratch_bytes;    /* device memory held */
+    int32_t n_waiting, n_running, n_page, n_page_used; /* at the moment; pages used by running sequences */
 } sterna_statistics;
 
-STERNA_API void sterna_engine_statistics(const sterna_engine *engine, sterna_statistics *statistics);
+STERNA_API sterna_status sterna_engine_statistics(const sterna_engine *engine, sterna_statistics *statistics);
 
-/* Scores tokens: log-probability of tokens[i] given tokens[0..i-1] for i = 1 ... n-1 into logprob[i-1],
- * computed as one batched prefill in chunks. Requires an idle engine and n <= n_context. Blocks. */
+/* Scores tokens: log-probability of tokens[i] given tokens[0 ... i-1] for i = first ... n-1 into
+ * logprob[i - first], computed as one batched prefill in chunks. 1 <= first <= n <= n_context. Requires an
+ * engine without unfinished requests. Blocks. */
 STERNA_API sterna_status sterna_score(sterna_engine *engine, const sterna_token *tokens, int32_t n,
-                                      float *logprob, sterna_error *error);
+                                      int32_t first, float *logprob, sterna_error *error);
 
 #ifdef __cplusplus
 }
