@@ -113,17 +113,17 @@ static sterna_request request_of(int32_t n_prompt, int32_t n_predict)
 static sterna_event run_one(sterna_engine *engine, const sterna_request *request, int32_t *n_token)
 {
     sterna_error error;
-    sterna_event event = {0}, last = {0};
+    sterna_event last = {0};
     cr_assert_eq(sterna_submit(engine, request, NULL, &error), STERNA_OK, "%s", error.message);
     *n_token = 0;
     int64_t left;
     do {
         left = sterna_step(engine, &error);
         cr_assert_geq(left, 0, "%s", error.message);
-        while (sterna_next(engine, &event)) {
+        for (const sterna_event *event; (event = sterna_next(engine));) {
             cr_assert_eq(last.finish, STERNA_FINISH_NONE);
-            *n_token += event.token >= 0;
-            last = event;
+            *n_token += event->token >= 0;
+            last = *event;
         }
     } while (left > 0);
     return last;
@@ -161,8 +161,8 @@ Test(engine, ends_at_an_end_token, .timeout = 30)
     for (uint64_t seed = 0; seed < 40 && !stopped; seed++) {
         sterna_request r = request_of(4, 100);
         r.ignore_end = false;
-        r.sampling.temperature = 50.0f; /* nearly uniform */
-        r.sampling.seed = seed;
+        r.temperature = 50.0f; /* nearly uniform */
+        r.seed = seed;
         int32_t n;
         sterna_event last = run_one(engine, &r, &n);
         bool is_end = sterna_token_is_end(model, last.token);
@@ -187,7 +187,7 @@ Test(engine, cancels_what_waits_and_what_runs, .timeout = 30)
     sterna_error error;
     sterna_request r = request_of(70, 5); /* two steps of prompt */
     sterna_request_id first, second, third;
-    sterna_event event;
+    const sterna_event *event;
     cr_assert_eq(sterna_submit(engine, &r, &first, &error), STERNA_OK);
     cr_assert_eq(sterna_submit(engine, &r, &second, &error), STERNA_OK);
     cr_assert_eq(sterna_submit(engine, &r, &third, &error), STERNA_OK);
@@ -197,18 +197,20 @@ Test(engine, cancels_what_waits_and_what_runs, .timeout = 30)
     cr_assert_eq(sterna_cancel(engine, second, &error), STERNA_E_ARGUMENT);
     cr_assert_str_eq(error.message, "no unfinished request has the id 2");
     for (sterna_request_id id = first; id <= second; id++) {
-        cr_assert(sterna_next(engine, &event) && event.id == id && event.finish == STERNA_FINISH_CANCEL);
-        cr_assert(event.token == -1 && event.n_generated == 0 && event.n_prompt == 70);
+        event = sterna_next(engine);
+        cr_assert(event && event->id == id && event->finish == STERNA_FINISH_CANCEL);
+        cr_assert(event->token == -1 && event->n_generated == 0 && event->n_prompt == 70);
     }
-    cr_assert(!sterna_next(engine, &event));
+    cr_assert_null(sterna_next(engine));
     int tokens = 0;
+    sterna_finish finish = STERNA_FINISH_NONE;
     while (sterna_step(engine, &error) > 0)
         ;
-    while (sterna_next(engine, &event)) {
-        cr_assert_eq(event.id, third);
-        tokens++;
+    for (; (event = sterna_next(engine)); tokens++) {
+        cr_assert_eq(event->id, third);
+        finish = event->finish;
     }
-    cr_assert(tokens == 5 && event.finish == STERNA_FINISH_LENGTH);
+    cr_assert(tokens == 5 && finish == STERNA_FINISH_LENGTH);
     cr_assert_eq(sterna_step(engine, &error), 0);
     sterna_engine_close(&engine);
     sterna_model_close(&model);
@@ -228,12 +230,12 @@ Test(engine, full_event_queue_stops_steps_not_memory, .timeout = 60)
         status = sterna_cancel(engine, id, &error);
         n += status == STERNA_OK;
     }
-    cr_assert_eq(status, STERNA_E_LIMIT);
-    cr_assert_eq(n, 4 + ST_MAX_QUEUE);
-    cr_assert_eq(sterna_step(engine, &error), STERNA_E_LIMIT);
-    cr_assert_str_eq(error.message, "1028 events wait to be taken; a step may add 1 to at most 1028");
-    sterna_event event;
-    while (sterna_next(engine, &event))
+    cr_assert_eq(status, STERNA_E_BUSY);
+    cr_assert_str_eq(error.message, "1026 events wait to be taken; cancelling adds 1 to at most 1026");
+    cr_assert_eq(n, 2 + ST_MAX_QUEUE);
+    cr_assert_eq(sterna_step(engine, &error), STERNA_E_BUSY);
+    cr_assert_str_eq(error.message, "1026 events wait to be taken; a step may add 1 to at most 1026");
+    while (sterna_next(engine))
         n--;
     cr_assert_eq(n, 0);
     cr_assert_eq(sterna_step(engine, &error), 0);
@@ -258,7 +260,7 @@ Test(engine, refuses_bad_requests)
     sterna_request good = request_of(4, 4), r = good;
     r.struct_size = 8;
     REFUSED(sterna_submit(engine, &r, NULL, error), STERNA_E_ARGUMENT,
-            "a request of 8 bytes instead of 56: sterna_request_defaults sets the size");
+            "a request of 8 bytes instead of 128: sterna_request_defaults sets the size");
     r = good;
     r.n_prompt = 0;
     REFUSED(sterna_submit(engine, &r, NULL, error), STERNA_E_ARGUMENT, "the prompt has 0 tokens");
@@ -272,27 +274,28 @@ Test(engine, refuses_bad_requests)
     r.n_predict = -2;
     REFUSED(sterna_submit(engine, &r, NULL, error), STERNA_E_ARGUMENT, "n_predict is -2, not -1 or more");
     r = good;
-    r.sampling.temperature = NAN;
+    r.temperature = NAN;
     REFUSED(sterna_submit(engine, &r, NULL, error), STERNA_E_ARGUMENT, "temperature is nan, not 0 or more");
     r = good;
-    r.sampling.top_p = 1.5f;
+    r.top_p = 1.5f;
     REFUSED(sterna_submit(engine, &r, NULL, error), STERNA_E_ARGUMENT, "top_p is 1.5, not 0 ... 1");
     r = good;
-    r.sampling.min_p = -0.5f;
+    r.min_p = -0.5f;
     REFUSED(sterna_submit(engine, &r, NULL, error), STERNA_E_ARGUMENT, "min_p is -0.5, not 0 ... 1");
     r = good;
-    r.sampling.top_k = -1;
+    r.top_k = -1;
     REFUSED(sterna_submit(engine, &r, NULL, error), STERNA_E_ARGUMENT, "top_k is -1, not 0 or more");
     r = request_of(129, 1);
     REFUSED(sterna_submit(engine, &r, NULL, error), STERNA_E_LIMIT,
             "the prompt has 129 tokens, but the context holds 128");
     float logprob[4];
-    REFUSED(sterna_score(engine, text, 129, logprob, error), STERNA_E_LIMIT,
+    REFUSED(sterna_score(engine, text, 129, 1, logprob, error), STERNA_E_LIMIT,
             "129 tokens to score, but the context holds 128");
-    REFUSED(sterna_score(engine, bad, 2, logprob, error), STERNA_E_ARGUMENT, "token 1 is 272, not 0 ... 271");
+    REFUSED(sterna_score(engine, bad, 2, 1, logprob, error), STERNA_E_ARGUMENT,
+            "token 1 is 272, not 0 ... 271");
     cr_assert_eq(sterna_submit(engine, &good, NULL, NULL), STERNA_OK);
-    REFUSED(sterna_score(engine, text, 4, logprob, error), STERNA_E_ARGUMENT,
-            "scoring needs an idle engine, but 1 requests are unfinished");
+    REFUSED(sterna_score(engine, text, 4, 1, logprob, error), STERNA_E_ARGUMENT,
+            "scoring needs an idle engine, but 1 samples are unfinished");
     sterna_engine_close(&engine);
     sterna_model_close(&model);
 }
@@ -372,14 +375,14 @@ Test(engine, a_row_of_nan_ends_only_its_request, .timeout = 30)
     table.begin = begin;
     table.norm = norm;
     dev->backend = &table;
-    alone = rig_alone(model, &params, rig_device("ref", 1, 0), &good);
+    alone = rig_alone(model, &params, rig_device("ref", 1, 0), &good, 0);
     for (int32_t i = 0; i < alone.n; i++)
         cr_assert_neq(alone.token[i], 66, "the good request must not meet the trap");
     rig_open(&r, model, &params, dev);
     rig_submit(&r, &good);
     sterna_request_id id;
     cr_assert_eq(sterna_submit(r.engine, &bad, &id, NULL), STERNA_OK);
-    r.id[r.n_request++] = id;
+    r.id[r.n_sample++] = id;
     rig_submit(&r, &good);
     cr_assert_eq(sterna_step(r.engine, NULL), 2);
     bool seen = false;
@@ -392,7 +395,7 @@ Test(engine, a_row_of_nan_ends_only_its_request, .timeout = 30)
     rig_events(&r);
     while (rig_step(&r) > 0)
         ;
-    cr_assert_eq(r.result[1].finish, STERNA_FINISH_ERROR);
+    cr_assert_eq(r.result[1].last.finish, STERNA_FINISH_ERROR);
     rig_compare(&r.result[0], &alone, false, "good", 0);
     rig_compare(&r.result[2], &alone, false, "good", 2);
     rig_close(&r);
@@ -413,19 +416,18 @@ static void steps_allocate_nothing(const char *device)
     long before = n_allocation;
     for (int i = 0; i < 6; i++) {
         sterna_request r = request_of(10 + 17 * i, 10);
-        r.sampling.temperature = (float)i; /* greedy, and unfiltered: the whole row */
+        r.temperature = (float)i; /* greedy, and unfiltered: the whole row */
         cr_assert_eq(sterna_submit(engine, &r, NULL, &error), STERNA_OK);
     }
     int64_t left;
-    sterna_event event;
     while ((left = sterna_step(engine, &error)) > 0)
-        while (sterna_next(engine, &event))
+        while (sterna_next(engine))
             ;
     cr_assert_eq(left, 0);
     float logprob[100];
-    while (sterna_next(engine, &event))
+    while (sterna_next(engine))
         ;
-    cr_assert_eq(sterna_score(engine, text, 100, logprob, &error), STERNA_OK);
+    cr_assert_eq(sterna_score(engine, text, 100, 1, logprob, &error), STERNA_OK);
     cr_assert_eq(n_allocation, before, "%s: %ld allocations while running", device, n_allocation - before);
     sterna_engine_close(&engine);
     sterna_model_close(&model);
@@ -501,8 +503,8 @@ Test(engine, statistics_count_bytes_and_rows, .timeout = 30)
     sterna_request r = request_of(70, 4); /* 64 + 6 rows of prompt, then 3 steps of one row */
     int32_t n;
     run_one(engine, &r, &n);
-    sterna_statistics s;
-    sterna_engine_statistics(engine, &s);
+    sterna_statistics s = {.struct_size = sizeof s};
+    cr_assert_eq(sterna_engine_statistics(engine, &s), STERNA_OK);
     cr_expect(s.n_step == 5 && s.n_prompt_token == 70 && s.n_decode_token == 3);
     cr_expect(s.n_logits_row == 0 && s.logits_hash == 0);
     cr_expect(s.seconds_prompt > 0 && s.seconds_decode > 0);
@@ -514,8 +516,8 @@ Test(engine, statistics_count_bytes_and_rows, .timeout = 30)
         kv += 2 * key * (length + 1); /* two layers: read all, write one */
     cr_expect_eq(s.bytes_decode, 3 * fixed + kv);
     cr_expect_eq(s.kv_bytes, 2 * 64 * 2 * key);
-    sterna_device_info device;
-    sterna_engine_device(engine, &device);
+    sterna_device_info device = {.struct_size = sizeof device};
+    cr_assert_eq(sterna_engine_device(engine, &device), STERNA_OK);
     cr_expect_str_eq(device.name, "ref");
     sterna_engine_close(&engine);
     sterna_model_close(&model);

@@ -59,11 +59,11 @@ static void fill_pool(pool *p, const sterna_model *model, uint64_t seed, int32_t
         r->prompt = p->prompt[i];
         for (int32_t t = 0; t < r->n_prompt; t++)
             p->prompt[i][t] = (int32_t)(tiny_random(&seed) % (uint64_t)n_vocab);
-        r->sampling = (sterna_sampling){.temperature = i % 4 == 0 ? 0.0f : 1.0f,
-                                        .top_k = i % 5 == 0 ? 40 : 0,
-                                        .top_p = i % 3 == 0 ? 0.9f : 1.0f,
-                                        .seed = tiny_random(&seed)};
-        p->alone[i] = rig_alone(model, &params, rig_device(device, 1, NAN_ALL), r);
+        r->temperature = i % 4 == 0 ? 0.0f : 1.0f;
+        r->top_k = i % 5 == 0 ? 40 : 0;
+        r->top_p = i % 3 == 0 ? 0.9f : 1.0f;
+        r->seed = tiny_random(&seed);
+        p->alone[i] = rig_alone(model, &params, rig_device(device, 1, NAN_ALL), r, 0);
     }
 }
 
@@ -78,7 +78,7 @@ Test(engine_exact, chunks_of_any_size_give_the_same_bits, .timeout = 120)
     for (size_t b = 0; b < sizeof batches / sizeof batches[0]; b++)
         for (int i = 0; i < POOL; i += 6) {
             sterna_engine_params params = params_of(1, batches[b]);
-            rig_result chunked = rig_alone(model, &params, rig_device("ref", 1, NAN_F32), &p.request[i]);
+            rig_result chunked = rig_alone(model, &params, rig_device("ref", 1, NAN_F32), &p.request[i], 0);
             rig_compare(&chunked, &p.alone[i], false, "n_batch", batches[b]);
         }
     sterna_model_close(&model);
@@ -100,7 +100,7 @@ Test(engine_exact, scores_are_those_of_generation, .timeout = 60)
         sterna_error error;
         cr_assert_eq(st_engine_open_on(model, &params, rig_device("cpu", 1, NAN_ALL), &engine, &error),
                      STERNA_OK);
-        cr_assert_eq(sterna_score(engine, tokens, n + p.alone[i].n, logprob, &error), STERNA_OK, "%s",
+        cr_assert_eq(sterna_score(engine, tokens, n + p.alone[i].n, 1, logprob, &error), STERNA_OK, "%s",
                      error.message);
         cr_assert_arr_eq(logprob + n - 1, p.alone[i].logprob, (size_t)p.alone[i].n * sizeof *logprob);
         sterna_engine_close(&engine);
@@ -123,19 +123,19 @@ static void run_scenario(const sterna_model *model, const pool *p, const char *d
         params.kv_bytes = (int64_t)st_kv_bytes(6 + (int32_t)(tiny_random(&state) % 6), c->n_layer,
                                                c->n_kv_head, c->head_dim);
     rig_open(&r, model, &params, rig_device(device, number % 20 ? 1 : 2, number % 2 ? NAN_ALL : NAN_F32));
-    int32_t total = 3 + (int32_t)(tiny_random(&state) % 10), which[RIG_MAX_REQUEST];
-    bool cancelled[RIG_MAX_REQUEST] = {false};
+    int32_t total = 3 + (int32_t)(tiny_random(&state) % 10), which[RIG_MAX_SAMPLE];
+    bool cancelled[RIG_MAX_SAMPLE] = {false};
     int64_t left = 0;
-    while (left > 0 || r.n_request < total) {
-        while (r.n_request < total && (left == 0 || tiny_random(&state) % 3 == 0)) {
+    while (left > 0 || r.n_sample < total) {
+        while (r.n_sample < total && (left == 0 || tiny_random(&state) % 3 == 0)) {
             int32_t pick = (int32_t)(tiny_random(&state) % POOL);
-            which[r.n_request] = pick;
+            which[r.n_sample] = pick;
             rig_submit(&r, &p->request[pick]);
             left++;
         }
         if (tiny_random(&state) % 8 == 0) {
-            int32_t victim = (int32_t)(tiny_random(&state) % (uint64_t)r.n_request);
-            bool open = r.result[victim].finish == STERNA_FINISH_NONE;
+            int32_t victim = (int32_t)(tiny_random(&state) % (uint64_t)r.n_sample);
+            bool open = r.result[victim].last.finish == STERNA_FINISH_NONE;
             cr_assert_eq(sterna_cancel(r.engine, r.id[victim], NULL) == STERNA_OK, open);
             cancelled[victim] = cancelled[victim] || open;
             rig_events(&r);
@@ -143,7 +143,7 @@ static void run_scenario(const sterna_model *model, const pool *p, const char *d
         left = rig_step(&r);
     }
     for (int32_t i = 0; i < total; i++) {
-        cr_assert_eq(r.result[i].finish == STERNA_FINISH_CANCEL, cancelled[i]);
+        cr_assert_eq(r.result[i].last.finish == STERNA_FINISH_CANCEL, cancelled[i]);
         rig_compare(&r.result[i], &p->alone[which[i]], cancelled[i], "scenario", number);
     }
     rig_close(&r);
@@ -201,7 +201,7 @@ static void expect_every_variant(const sterna_model *model, const sterna_engine_
                 st_device_close(&dev);
                 break;
             }
-            rig_result cpu = rig_alone(model, params, dev, request);
+            rig_result cpu = rig_alone(model, params, dev, request, 0);
             rig_compare(&cpu, ref, false, "model", number);
         }
 }
@@ -247,11 +247,11 @@ Test(engine_exact, backends_and_threads_agree, .timeout = 120)
         request.n_prompt = 70;
         request.n_predict = 6;
         request.ignore_end = true;
-        request.sampling.temperature = 0.9f;
+        request.temperature = 0.9f;
         sterna_engine_params params = params_of(1, 64), checked = params;
         checked.check = true;
         checked.device = "cpu";
-        rig_result ref = rig_alone(model, &params, rig_device("ref", 1, NAN_F32), &request);
+        rig_result ref = rig_alone(model, &params, rig_device("ref", 1, NAN_F32), &request, 0);
         cr_assert_eq(ref.n, 6);
         expect_every_variant(model, &params, &request, &ref, (int)i);
         sterna_engine *engine; /* the checking layer finds nothing wrong with the engine's arguments */
@@ -262,9 +262,9 @@ Test(engine_exact, backends_and_threads_agree, .timeout = 120)
         while ((left = sterna_step(engine, &error)) > 0)
             ;
         cr_assert_eq(left, 0, "%s", error.message);
-        sterna_event event;
-        for (int32_t t = 0; sterna_next(engine, &event); t++)
-            cr_assert(event.token == ref.token[t] && event.logprob == ref.logprob[t]);
+        const sterna_event *event;
+        for (int32_t t = 0; (event = sterna_next(engine)); t++)
+            cr_assert(event->token == ref.token[t] && event->logprob == ref.logprob[t]);
         sterna_engine_close(&engine);
         sterna_model_close(&model);
     }
@@ -286,7 +286,7 @@ Test(engine_exact, hash_is_independent_of_order, .timeout = 60)
             rig_submit(&r, &p.request[order == 2 ? POOL - 1 - i : i]);
         while (rig_step(&r) > 0)
             ;
-        sterna_statistics s;
+        sterna_statistics s = {.struct_size = sizeof s};
         sterna_engine_statistics(r.engine, &s);
         uint64_t rows = 0;
         for (int i = 0; i < POOL; i++)

@@ -125,9 +125,10 @@ static float golden_logit(const golden *g, int32_t row, int32_t id)
     return -INFINITY;
 }
 
-static void compare_logits(void *user, sterna_request_id id, int32_t position, const float *logits)
+static void compare_logits(void *user, sterna_request_id id, int32_t sample, int32_t position,
+                           const float *logits)
 {
-    (void)id;
+    (void)id, (void)sample;
     recorder *r = user;
     const golden *g = r->g;
     int32_t row = r->first_row + position, best = 0;
@@ -195,7 +196,7 @@ Test(golden, logits_and_codes, .timeout = 120)
         int32_t n = g.seq_start[s + 1] - g.seq_start[s];
         r.first_row = g.seq_start[s];
         r.codes = s == 0;
-        cr_assert_eq(sterna_score(engine, g.token + r.first_row, n, logprob, &error), STERNA_OK, "%s",
+        cr_assert_eq(sterna_score(engine, g.token + r.first_row, n, 1, logprob, &error), STERNA_OK, "%s",
                      error.message);
     }
     double agreement = (double)r.n_agree / (double)r.n_row, flipped = (double)r.n_flipped / (double)r.n_code;
@@ -268,7 +269,7 @@ Test(golden, heldout_perplexity, .timeout = 300)
         float logprob[WINDOW];
         int32_t count = (int32_t)st_min(WINDOW, n - first);
         memcpy(window + 1, tokens + first, (size_t)count * sizeof *window);
-        cr_assert_eq(sterna_score(engine, window, count + 1, logprob, &error), STERNA_OK, "%s",
+        cr_assert_eq(sterna_score(engine, window, count + 1, 1, logprob, &error), STERNA_OK, "%s",
                      error.message);
         for (int32_t i = 0; i < count; i++)
             nll -= (double)logprob[i];

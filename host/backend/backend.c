@@ -28,32 +28,30 @@ static const struct {
 #endif
     {NULL, NULL}};
 
-static sterna_device_info unavailable(const char *name, const char *why)
+static void unavailable(const char *name, const char *why, sterna_device_info *info)
 {
-    sterna_device_info info = {.available = false};
-    snprintf(info.name, sizeof info.name, "%s", name);
-    snprintf(info.description, sizeof info.description, "%s", why ? why : "no device found");
-    return info;
+    *info = (sterna_device_info){.available = false};
+    snprintf(info->name, sizeof info->name, "%s", name);
+    snprintf(info->description, sizeof info->description, "%s", why ? why : "no device found");
 }
 
-int st_device_list(sterna_device_info *list, int max)
+int st_device_list(int index, sterna_device_info *info)
 {
     int n = 0;
     for (const st_backend *const *b = backends; *b; b++) {
         const char *why = NULL;
         int count = (*b)->count(&why);
-        for (int i = 0; i < count; i++, n++)
-            if (n < max) {
-                memset(&list[n], 0, sizeof list[n]);
-                (*b)->info(i, &list[n]);
-                list[n].available = true;
-            }
-        if (count == 0 && n++ < max)
-            list[n - 1] = unavailable((*b)->name, why);
+        if (index >= n && index < n + count) {
+            (*b)->info(index - n, info);
+            info->available = true;
+        } else if (count == 0 && index == n) {
+            unavailable((*b)->name, why, info);
+        }
+        n += count > 0 ? count : 1;
     }
-    for (int i = 0; absent[i].name; i++)
-        if (n++ < max)
-            list[n - 1] = unavailable(absent[i].name, absent[i].why);
+    for (int i = 0; absent[i].name; i++, n++)
+        if (index == n)
+            unavailable(absent[i].name, absent[i].why, info);
     return n;
 }
 

@@ -56,9 +56,11 @@ typedef enum st_op {
 } st_op;
 
 typedef struct st_device_params {
-    int32_t n_thread; /* CPU backends: 1 ... ST_MAX_THREAD; 0 = physical cores */
-    bool trace;       /* keep a row per op of the last step */
-    bool check;       /* wrap the device in the checking layer (backend.c) */
+    int32_t n_thread;      /* CPU backends: 1 ... ST_MAX_THREAD; 0 = physical cores */
+    bool trace;            /* keep a row per op of the last step */
+    bool check;            /* wrap the device in the checking layer (backend.c) */
+    sterna_abort_fn abort; /* asked before each op of a step, in the thread that issues them; may be NULL */
+    void *abort_user;
     st_log log;
 } st_device_params;
 
@@ -226,13 +228,18 @@ typedef struct st_glu_norm_quant_args {
     st_qact dst;
 } st_glu_norm_quant_args;
 
-/* One change to a row's logits before selection: l' = l * (l > 0 ? positive : negative) + add. A repetition
- * penalty p is positive = 1 / p, negative = p; presence and frequency penalties and logit bias go to add
- * (-inf bans). */
+/* One change to a row's logits before selection: l' = l * (l > 0 ? positive : negative) + add, product and
+ * sum rounded. A repetition penalty p is positive = 1 / p, negative = p; presence and frequency penalties and
+ * logit bias go to add (-inf bans). */
 typedef struct st_adjustment {
     int32_t token;
     float positive, negative, add;
 } st_adjustment;
+
+static inline float st_adjusted(const st_adjustment *a, float l)
+{
+    return l * (l > 0.0f ? a->positive : a->negative) + a->add;
+}
 
 typedef struct st_candidate {
     int32_t token;
@@ -305,7 +312,9 @@ struct st_backend {
     /* Starts a step. The batch struct and its arrays stay as they are until end(). False: a recording of a
      * step with the same key will be replayed, and ops until end() are ignored. */
     bool (*begin)(st_device *dev, const st_batch *batch);
-    /* Runs what was enqueued and waits. Returns the first failure since open (sticky), or STERNA_OK. */
+    /* Runs what was enqueued and waits. Returns the first failure since open (sticky), or STERNA_OK. A step
+     * that params.abort stopped has computed nothing that may be used: STERNA_E_ABORTED, not sticky. A device
+     * on which an op cannot be kept from running need not ask. */
     sterna_status (*end)(st_device *dev, sterna_error *error);
 
     void (*embed)(st_device *dev, const st_embed_args *args);
@@ -323,8 +332,8 @@ struct st_backend {
 extern const st_backend st_backend_ref, st_backend_cpu;
 
 /* Every device of every backend, then a line for each backend that has none or is not in this build, with the
- * reason. Fills at most `max` entries; returns how many there are. This is sterna_devices. */
-int st_device_list(sterna_device_info *list, int max);
+ * reason. Returns how many entries there are, and fills in number `index` if it is one of them. */
+int st_device_list(int index, sterna_device_info *info);
 /* Opens a device by name: "auto", "ref", "cpu", "cuda", "cuda:1" ... With params->check the device is wrapped
  * by the checking layer: arguments of every call are verified (a violation is STERNA_E_ARGUMENT from end() or
  * the call itself, naming op, argument and numbers), buffers' owners and ranges too, and the argument stream

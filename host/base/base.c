@@ -38,6 +38,8 @@ const char *sterna_status_name(sterna_status status)
         return "limit exceeded";
     case STERNA_E_ABORTED:
         return "aborted";
+    case STERNA_E_BUSY:
+        return "busy";
     }
     return "unknown status";
 }
@@ -60,6 +62,38 @@ void st_log_write(const st_log *log, sterna_log_level level, const char *format,
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
     log->fn(log->user, level, line);
+}
+
+enum { MAX_STRUCT = 4096 }; /* bytes; a greater struct_size was never set */
+
+sterna_status st_struct_read(void *dst, size_t size, size_t least, const void *src, const char *what,
+                             const char *maker, sterna_error *error)
+{
+    size_t given;
+    memcpy(&given, src, sizeof given);
+    if (given < least || given > MAX_STRUCT)
+        return st_fail(error, STERNA_E_ARGUMENT, "%s of %zu bytes instead of %zu: %s sets the size", what,
+                       given, size, maker);
+    for (size_t i = size; i < given; i++)
+        if (((const unsigned char *)src)[i] != 0)
+            return st_fail(error, STERNA_E_UNSUPPORTED,
+                           "%s of %zu bytes, of which this version knows %zu: byte %zu is not zero", what,
+                           given, size, i);
+    memcpy(dst, src, given < size ? given : size);
+    memcpy(dst, &size, sizeof size);
+    return STERNA_OK;
+}
+
+sterna_status st_struct_write(void *dst, const void *src, size_t size)
+{
+    size_t given;
+    memcpy(&given, dst, sizeof given);
+    if (given <= sizeof given || given > MAX_STRUCT)
+        return STERNA_E_ARGUMENT;
+    memset(dst, 0, given);
+    memcpy(dst, src, given < size ? given : size);
+    memcpy(dst, &given, sizeof given);
+    return STERNA_OK;
 }
 
 bool st_add_size(size_t a, size_t b, size_t *out)

@@ -44,6 +44,17 @@ typedef struct st_log {
 } st_log;
 void st_log_write(const st_log *log, sterna_log_level level, const char *format, ...) ST_PRINTF(3, 4);
 
+/* ---- structs of the public interface, which begin with `size_t struct_size` and grow at the end ---- */
+
+/* Copies a struct that the caller filled over the defaults in `dst`, which has `size` bytes in this version
+ * and had `least` in the first. What the caller's does not have keeps its default; what it has beyond `size`
+ * must be zero. `what` and `maker` are for messages: what it is, and the function that initialises it. */
+sterna_status st_struct_read(void *dst, size_t size, size_t least, const void *src, const char *what,
+                             const char *maker, sterna_error *error);
+/* Copies as much of `src` as the caller's struct has room for; the rest of that becomes zero. Its struct_size
+ * stays. STERNA_E_ARGUMENT if that is not set. */
+sterna_status st_struct_write(void *dst, const void *src, size_t size);
+
 /* ---- checked arithmetic: false on overflow, *out untouched ---- */
 bool st_add_size(size_t a, size_t b, size_t *out);
 bool st_mul_size(size_t a, size_t b, size_t *out);

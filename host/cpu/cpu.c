@@ -83,6 +83,8 @@ static sterna_status device_open(int index, const st_device_params *params, st_d
     cpu->base.backend = &st_backend_cpu;
     cpu->n_slot = params->n_thread ? params->n_thread : (int32_t)st_min(st_physical_cores(), ST_MAX_THREAD);
     cpu->isa = st_cpu_isa();
+    cpu->abort = params->abort;
+    cpu->abort_user = params->abort_user;
     list_names(cpu);
     size_t scratch = (size_t)cpu->n_slot * ST_MAX_COLS * sizeof(float);
     cpu->scratch = st_alloc(scratch);
@@ -237,15 +239,16 @@ static bool begin(st_device *dev, const st_batch *batch)
     st_cpu *cpu = (st_cpu *)dev;
     assert(!cpu->batch);
     cpu->batch = batch;
+    cpu->aborted = false;
     cpu->n_trace = 0;
     return true;
 }
 
 static sterna_status end(st_device *dev, sterna_error *error)
 {
-    (void)error;
-    ((st_cpu *)dev)->batch = NULL;
-    return STERNA_OK;
+    st_cpu *cpu = (st_cpu *)dev;
+    cpu->batch = NULL;
+    return cpu->aborted ? st_fail(error, STERNA_E_ABORTED, "aborted in the middle of a step") : STERNA_OK;
 }
 
 static bool fits(const st_cpu *cpu, const st_cpu_variant *v, const void *args)
@@ -271,6 +274,9 @@ static const st_cpu_variant *choose(const st_cpu *cpu, st_op op, const void *arg
 static void run(st_cpu *cpu, st_op op, const void *args, uint64_t bytes)
 {
     assert(cpu->batch);
+    cpu->aborted = cpu->aborted || (cpu->abort && cpu->abort(cpu->abort_user));
+    if (cpu->aborted)
+        return;
     const st_cpu_variant *v = choose(cpu, op, args);
     double start = cpu->trace ? st_seconds() : 0;
     v->run(cpu, args);

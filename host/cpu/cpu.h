@@ -39,7 +39,10 @@ struct st_cpu {
     int32_t n_slot; /* independent row workers = threads */
     float *scratch; /* f32 [n_slot][ST_MAX_COLS]; a row between two passes of an op */
     unsigned isa;
-    const st_batch *batch;                     /* of the step that runs */
+    const st_batch *batch; /* of the step that runs */
+    sterna_abort_fn abort; /* may be NULL */
+    void *abort_user;
+    bool aborted;                              /* the step that runs: its further ops do nothing */
     const st_cpu_variant *forced[ST_OP_COUNT]; /* NULL = automatic */
     const char *name[ST_OP_COUNT][ST_CPU_MAX_VARIANT];
     int n_name[ST_OP_COUNT];
@@ -185,7 +188,6 @@ typedef struct st_cpu_topk_row {
 /* False for padding rows. Sets the wanted logits. */
 bool st_cpu_topk_row_open(const st_cpu *cpu, const st_topk_args *args, int32_t row, st_cpu_topk_row *r);
 float st_cpu_topk_max(float max);
-float st_cpu_adjust(const st_adjustment *a, float x);
 /* Copies n logits from `first` and applies adjustments from index `at` on; returns the index of the next. */
 int32_t st_cpu_adjusted_block(const st_cpu_topk_row *r, int32_t first, int32_t n, int32_t at, float *block);
 

@@ -28,11 +28,6 @@ void st_cpu_select(st_cpu_selection *s, st_candidate c)
     s->best[at] = c;
 }
 
-float st_cpu_adjust(const st_adjustment *a, float x)
-{
-    return x * (x > 0.0f ? a->positive : a->negative) + a->add;
-}
-
 bool st_cpu_topk_row_open(const st_cpu *cpu, const st_topk_args *a, int32_t row, st_cpu_topk_row *r)
 {
     if (st_cpu_source_row(cpu, ST_ROWS_OUT, row) < 0)
@@ -53,7 +48,7 @@ bool st_cpu_topk_row_open(const st_cpu *cpu, const st_topk_args *a, int32_t row,
     r->stats->want = r->stats->want_adjusted = r->logits[want];
     for (int32_t n = 0; n < r->n_adjust; n++)
         if (r->adjust[n].token == want)
-            r->stats->want_adjusted = st_cpu_adjust(&r->adjust[n], r->logits[want]);
+            r->stats->want_adjusted = st_adjusted(&r->adjust[n], r->logits[want]);
     return true;
 }
 
@@ -62,7 +57,7 @@ int32_t st_cpu_adjusted_block(const st_cpu_topk_row *r, int32_t first, int32_t n
     memcpy(block, r->logits + first, (size_t)n * sizeof(float));
     for (; at < r->n_adjust && r->adjust[at].token < first + n; at++) {
         float *x = &block[r->adjust[at].token - first];
-        *x = st_cpu_adjust(&r->adjust[at], *x);
+        *x = st_adjusted(&r->adjust[at], *x);
     }
     return at;
 }

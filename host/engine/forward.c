@@ -97,6 +97,8 @@ static sterna_status create_buffers(st_forward *f, sterna_error *error)
                 {&f->quant, quant_bytes(f)},
                 {&f->logits, outs * (size_t)c->n_vocab * sizeof(float)},
                 {&f->want, outs * sizeof(int32_t)},
+                {&f->adjust, outs * (size_t)f->max_adjust * sizeof(st_adjustment)},
+                {&f->n_adjust, outs * sizeof(int32_t)},
                 {&f->candidates, outs * (size_t)f->max_candidate * sizeof(st_candidate)},
                 {&f->stats, outs * sizeof(st_topk_stats)}};
     for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++) {
@@ -119,6 +121,7 @@ sterna_status st_forward_create(st_forward *f, const sterna_model *model, st_dev
                       .max_token = sizes->max_token,
                       .max_out = sizes->max_out,
                       .max_candidate = sizes->max_candidate,
+                      .max_adjust = sizes->max_adjust,
                       .kv = {.n_page = sizes->n_page,
                              .n_layer = c->n_layer,
                              .n_kv_head = c->n_kv_head,
@@ -135,8 +138,8 @@ void st_forward_destroy(st_forward *f)
 {
     if (!f->dev)
         return;
-    st_buf *bufs[] = {f->x,    f->branch, f->qkv,  f->heads,      f->ff,    f->quant,
-                      f->rope, f->logits, f->want, f->candidates, f->stats, f->kv.buf};
+    st_buf *bufs[] = {f->x,      f->branch, f->qkv,    f->heads,    f->ff,         f->quant, f->rope,
+                      f->logits, f->want,   f->adjust, f->n_adjust, f->candidates, f->stats, f->kv.buf};
     for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++)
         f->dev->backend->buf_destroy(f->dev, bufs[i]);
     st_weights_destroy(&f->weights);
@@ -252,7 +255,7 @@ static void feed_forward(st_forward *f, int32_t layer)
 }
 
 /* The wanted rows of the residual stream -> logits -> candidates. */
-static void head(st_forward *f, int32_t k)
+static void head(st_forward *f, int32_t k, int32_t max_adjust)
 {
     const st_config *c = f->config;
     const st_weights *w = &f->weights;
@@ -278,14 +281,19 @@ static void head(st_forward *f, int32_t k)
     f->dev->backend->topk(f->dev, &(st_topk_args){.logits = f->logits,
                                                   .n_vocab = c->n_vocab,
                                                   .k = k,
+                                                  .max_adjust = max_adjust,
+                                                  .adjust = max_adjust ? f->adjust : NULL,
+                                                  .n_adjust = max_adjust ? f->n_adjust : NULL,
                                                   .want = f->want,
                                                   .candidates = f->candidates,
                                                   .stats = f->stats});
 }
 
-sterna_status st_forward_run(st_forward *f, const st_batch *batch, int32_t k, sterna_error *error)
+sterna_status st_forward_run(st_forward *f, st_batch *batch, int32_t k, int32_t max_adjust,
+                             sterna_error *error)
 {
     st_device *dev = f->dev;
+    batch->stream = (uint64_t)k << 32 | (uint64_t)max_adjust; /* all else that ops depend on is the model's */
     /* False means that a recording will be replayed and the ops below are ignored; naming them again keeps
      * one path. */
     dev->backend->begin(dev, batch);
@@ -296,6 +304,6 @@ sterna_status st_forward_run(st_forward *f, const st_batch *batch, int32_t k, st
         feed_forward(f, layer);
     }
     if (batch->n_out > 0)
-        head(f, k);
+        head(f, k, max_adjust);
     return dev->backend->end(dev, error);
 }

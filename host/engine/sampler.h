@@ -1,32 +1,93 @@
 /* Choosing a token from a row of logits.
  *
- * The chain is top_k -> top_p -> min_p -> temperature: of the tokens in descending order of logit (ties by
- * ascending id) the first top_k are kept; of these, by their probabilities among themselves, the shortest
- * beginning that reaches top_p; of these, those with at least min_p times the probability of the first; one
- * of these is drawn with probabilities proportional to exp(logit / temperature). Temperature 0 takes the
- * first. Probabilities are doubles, added in a fixed order, and the random number is Philox4x32-10 of (seed,
- * index of the generated token): the same logits, seed and index give the same token, whatever else runs. */
+ * The chain is penalties and biases -> top_k -> typical_p -> top_p -> min_p -> temperature -> the draw. Let v
+ * be the adjusted logits of a row and w = exp(v - the largest v) a token's weight: its probability at
+ * temperature 1, times a constant. The rank of tokens is by descending v, ties by ascending token.
+ *
+ *   top_k      keeps the first k in rank.
+ *   typical_p  keeps the tokens whose surprise -log p differs least from its mean, the entropy H; ties by
+ * rank. With g = largest v - v, -log p - H is g - (sum w g / sum w): that is how it is computed. Tokens are
+ * kept until their weights reach typical_p times the sum of those that top_k left; at least one. top_p keeps
+ * the beginning, in rank, of what is left whose weights reach top_p times their sum; at least one. min_p
+ * keeps those with at least min_p times the weight of the likeliest that is left. draw       with
+ * probabilities proportional to exp(v / temperature): the first token, in rank, at which the running sum of
+ * these weights passes st_uniform times their total. Without any filter: in ascending token. temperature 0
+ * takes the first in rank of the whole row, whatever the filters say.
+ *
+ * Weights are doubles, computed here by + - * on the bits of doubles, so that a choice does not depend on the
+ * C library. Sums have one order: the sum that typical_p and its mean are of is in rank if there is a top_k,
+ * else in ascending token; the sum that top_p is of is in rank if there is a top_k, in order of typicality
+ * after typical_p, else it is adjusted_sum_exp of topk. So the same logits, adjustments, seed, sample and
+ * index give the same token, from candidates or from the row, whatever else runs. */
 #ifndef ST_SAMPLER_H
 #define ST_SAMPLER_H
 
 #include "host/backend/backend.h"
 
+/* Adjustments of a row: one for each biased token, and each different token that penalties look at. */
+enum { ST_MAX_ADJUST = STERNA_MAX_BIAS + STERNA_MAX_PENALTY_LAST };
+
+/* What a request asks of the sampler; checked. */
+typedef struct st_sampling {
+    float temperature;
+    int32_t top_k;
+    float typical_p, top_p, min_p;
+    float repetition_penalty, presence_penalty, frequency_penalty;
+    int32_t penalty_last_n;
+    uint64_t seed;
+    int32_t n_bias;
+    sterna_bias bias[STERNA_MAX_BIAS]; /* ascending distinct tokens */
+} st_sampling;
+
+/* ---- sampling.c: what comes before the choice ---- */
+
+/* Copies and checks the sampling part of a request. */
+sterna_status st_sampling_set(st_sampling *s, const sterna_request *r, int32_t n_vocab, sterna_error *error);
+
 /* Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011). */
 void st_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
-/* Uniform in [0, 1) with 53 bits. */
-double st_uniform(uint64_t seed, uint64_t index);
+/* Uniform in [0, 1) with 53 bits: the counter is {index low, index high, sample, 0}, the key is the seed. */
+double st_uniform(uint64_t seed, uint32_t sample, uint64_t index);
 
-/* Refuses a row whose probabilities are not numbers. */
+/* Penalties and biases before the token that follows token[0 ... n_token - 1], as topk takes them: ascending
+ * distinct tokens, none without effect; returns their number. Penalised tokens get positive = 1 / repetition,
+ * negative = repetition and add = (bias - count * frequency) - presence, each operation rounded to f32. A ban
+ * stands alone: 1, 1, -inf. `scratch` [STERNA_MAX_PENALTY_LAST], `adjust` [ST_MAX_ADJUST]. */
+int32_t st_adjustments(const st_sampling *s, const int32_t *token, int32_t n_token, int32_t *scratch,
+                       st_adjustment *adjust);
+
+/* ---- sampler.c: the choice ---- */
+
+/* Refuses a row that has no probabilities: because of the logits (STERNA_E_DEVICE), or because of what a
+ * request's penalties and biases make of them (STERNA_E_ARGUMENT). All below is for rows that pass. */
 sterna_status st_sample_check(const st_topk_stats *stats, sterna_error *error);
-/* Draws from the topk candidates of a row; false if they do not determine the outcome and the whole row is
- * needed. */
+
+/* Draws from the topk candidates of a row (at most ST_MAX_TOPK). False if they do not determine the outcome
+ * and the whole row is needed. They do
+ *   - at temperature 0;
+ *   - if top_k keeps no more tokens than there are candidates;
+ *   - with top_p or min_p and without typical_p, if these end within the candidates: a candidate makes the
+ * sum reach top_p, or falls short of min_p, or there is no token besides the candidates. (A top_p of what a
+ *     larger top_k leaves needs the sum over all of these, so the row.) */
 bool st_sample(const st_candidate *candidate, int32_t n_candidate, int32_t n_vocab,
-               const st_topk_stats *stats, const sterna_sampling *sampling, uint64_t index,
+               const st_topk_stats *stats, const st_sampling *sampling, uint32_t sample, uint64_t index,
                st_candidate *choice);
-/* Draws from the whole row. `scratch` [n_vocab] is destroyed. */
-st_candidate st_sample_row(const float *logits, int32_t n_vocab, const st_topk_stats *stats,
-                           const sterna_sampling *sampling, uint64_t index, st_candidate *scratch);
-/* Natural logarithm of the probability of a token with this raw logit, before any filter. */
+
+/* Draws from the whole row of raw logits. Without filters, one pass over the row; with filters, tokens are
+ * put in order as far as the filters ask for. `scratch` [n_vocab]. */
+st_candidate st_sample_row(const float *logits, int32_t n_vocab, const st_adjustment *adjust,
+                           int32_t n_adjust, const st_topk_stats *stats, const st_sampling *sampling,
+                           uint32_t sample, uint64_t index, st_candidate *scratch);
+
+/* Natural logarithm of the probability of a token with this raw logit, before any change. */
 float st_logprob(float raw, const st_topk_stats *stats);
+
+/* The n likeliest tokens by raw logit, descending, ties by ascending token; n is at most STERNA_MAX_LOGPROB
+ * and the vocabulary. From candidates: false if there are fewer, or adjustments, after which the candidates
+ * need not be the likeliest. */
+bool st_top_logprobs(const st_candidate *candidate, int32_t n_candidate, int32_t n_adjust,
+                     const st_topk_stats *stats, int32_t n, sterna_logprob *top);
+void st_top_logprobs_row(const float *logits, int32_t n_vocab, const st_topk_stats *stats, int32_t n,
+                         sterna_logprob *top);
 
 #endif

@@ -1,48 +1,52 @@
 /* Scoring: the probabilities that the model gives to a text. */
 #include "host/engine/engine.h"
 
-#include <math.h>
-
-/* Runs tokens first ... first + count - 1 and takes the log-probabilities of the ones after them. */
+/* Runs tokens start ... start + count - 1, and takes the log-probabilities of those after them into logprob
+ * from token `first` on. */
 static sterna_status score_chunk(sterna_engine *e, const sterna_token *tokens, const int32_t *page,
-                                 int32_t first, int32_t count, float *logprob, sterna_error *error)
+                                 int32_t start, int32_t count, int32_t first, float *logprob,
+                                 sterna_error *error)
 {
+    int32_t n_want = (int32_t)st_min(count, st_max(0, start + count - first + 1));
     st_step_clear(&e->arrays);
-    st_step_add(&e->arrays, tokens, page, first, count, count);
-    for (int32_t i = 0; i < count; i++)
-        e->want[i] = tokens[first + i + 1];
-    sterna_status status = st_engine_run(e, 1, true, error);
-    if (status != STERNA_OK)
-        return status;
-    for (int32_t i = 0; i < count; i++) {
+    st_step_add(&e->arrays, tokens, page, start, count, n_want);
+    for (int32_t i = 0; i < n_want; i++)
+        e->want[i] = tokens[start + count - n_want + i + 1];
+    sterna_status status = st_engine_check(e, error);
+    if (status == STERNA_OK)
+        status = st_engine_run(e, 1, 0, true, error);
+    for (int32_t i = 0; i < n_want && status == STERNA_OK; i++) {
+        int32_t position = start + count - n_want + i;
         if (e->watch) {
             st_engine_read_row(e, i);
-            e->watch(e->watch_user, 0, first + i, e->row);
+            e->watch(e->watch_user, 0, 0, position, e->row);
         }
         sterna_error why;
         status = st_sample_check(&e->stats[i], &why);
         if (status != STERNA_OK)
-            return st_fail(error, status, "after %d tokens %s", first + i + 1, why.message);
-        logprob[i] = st_logprob(e->stats[i].want, &e->stats[i]);
+            return st_fail(error, status, "after %d tokens %s", position + 1, why.message);
+        logprob[position + 1 - first] = st_logprob(e->stats[i].want, &e->stats[i]);
     }
-    return STERNA_OK;
+    return status;
 }
 
-static sterna_status check_score(const sterna_engine *e, const sterna_token *tokens, int32_t n,
+static sterna_status check_score(const sterna_engine *e, const sterna_token *tokens, int32_t n, int32_t first,
                                  const float *logprob, sterna_error *error)
 {
-    if (e->failure.status != STERNA_OK)
-        return st_fail(error, e->failure.status, "%s", e->failure.message);
-    if (e->sched.n_running + e->sched.n_waiting > 0)
+    int64_t unfinished = st_sched_unfinished(&e->sched);
+    int32_t n_context = e->sched.limits.n_context, n_page = e->sched.pages.n_page;
+    if (unfinished > 0)
         return st_fail(error, STERNA_E_ARGUMENT,
-                       "scoring needs an idle engine, but %d requests are unfinished",
-                       e->sched.n_running + e->sched.n_waiting);
-    if (!tokens || n < 1 || (n > 1 && !logprob))
+                       "scoring needs an idle engine, but %lld samples are unfinished",
+                       (long long)unfinished);
+    if (!tokens || n < 1 || (n > first && !logprob))
         return st_fail(error, STERNA_E_ARGUMENT, "%d tokens to score, or no place for the result",
                        tokens ? n : 0);
-    if (n > e->sched.n_context || st_pages_for(n) > e->sched.pages.n_page)
+    if (first < 1 || first > n)
+        return st_fail(error, STERNA_E_ARGUMENT, "first is %d, not 1 ... %d", first, n);
+    if (n > n_context || st_pages_for(n) > n_page)
         return st_fail(error, STERNA_E_LIMIT, "%d tokens to score, but the context holds %d", n,
-                       (int)st_min(e->sched.n_context, (int64_t)e->sched.pages.n_page * ST_KV_PAGE));
+                       (int)st_min(n_context, (int64_t)n_page * ST_KV_PAGE));
     for (int32_t i = 0; i < n; i++)
         if (tokens[i] < 0 || tokens[i] >= e->config->n_vocab)
             return st_fail(error, STERNA_E_ARGUMENT, "token %d is %d, not 0 ... %d", i, tokens[i],
@@ -50,23 +54,26 @@ static sterna_status check_score(const sterna_engine *e, const sterna_token *tok
     return STERNA_OK;
 }
 
-sterna_status sterna_score(sterna_engine *engine, const sterna_token *tokens, int32_t n, float *logprob,
-                           sterna_error *error)
+sterna_status sterna_score(sterna_engine *engine, const sterna_token *tokens, int32_t n, int32_t first,
+                           float *logprob, sterna_error *error)
 {
     if (!engine)
         return st_fail(error, STERNA_E_ARGUMENT, "no engine");
     sterna_engine *e = engine;
-    sterna_status status = check_score(e, tokens, n, logprob, error);
+    sterna_status status = check_score(e, tokens, n, first, logprob, error);
     if (status != STERNA_OK)
         return status;
     int32_t *page = e->sched.sequence[0].page, n_page = st_pages_for(n); /* idle: slot 0 is free */
-    bool taken = st_pages_take(&e->sched.pages, n_page, page);
-    assert(taken);
-    (void)taken;
-    int32_t most = (int32_t)st_min(e->sched.n_batch, e->max_out);
-    for (int32_t first = 0; first < n - 1 && status == STERNA_OK; first += most)
-        status =
-            score_chunk(e, tokens, page, first, (int32_t)st_min(most, n - 1 - first), logprob + first, error);
-    st_pages_give(&e->sched.pages, n_page, page);
+    for (int32_t i = 0; i < n_page; i++)
+        page[i] = st_pages_take(&e->sched.pages);
+    /* Rows before the first that is wanted need no logits, so their chunks are larger. */
+    for (int32_t start = 0, count; start < n - 1 && status == STERNA_OK; start += count) {
+        int64_t most = start + 1 < first ? st_min(e->sched.limits.n_batch, first - 1 - start)
+                                         : st_min(e->sched.limits.n_batch, e->max_out);
+        count = (int32_t)st_min(most, n - 1 - start);
+        status = score_chunk(e, tokens, page, start, count, first, logprob, error);
+    }
+    for (int32_t i = n_page; i-- > 0;)
+        st_pages_give(&e->sched.pages, page[i]);
     return status;
 }

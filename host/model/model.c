@@ -23,13 +23,10 @@ static sterna_status take_params(const sterna_model_params *given, sterna_model_
     sterna_model_defaults(params);
     if (!given)
         return STERNA_OK;
-    if (given->struct_size < offsetof(sterna_model_params, i2s_layout))
-        return st_fail(
-            error, STERNA_E_ARGUMENT,
-            "sterna_model_params.struct_size is %zu; initialise the struct with sterna_model_defaults",
-            given->struct_size);
-    memcpy(params, given, given->struct_size < sizeof *params ? given->struct_size : sizeof *params);
-    params->struct_size = sizeof *params;
+    sterna_status status = st_struct_read(params, sizeof *params, sizeof *params, given, "model parameters",
+                                          "sterna_model_defaults", error);
+    if (status != STERNA_OK)
+        return status;
     if (!params->i2s_layout || strcmp(params->i2s_layout, "x86-128") != 0)
         return st_fail(error, STERNA_E_UNSUPPORTED, "I2_S layout '%s' is not supported (supported: x86-128)",
                        params->i2s_layout ? params->i2s_layout : "(null)");
@@ -178,11 +175,10 @@ static bool adds_bos(const sterna_model *m)
 
 sterna_status sterna_model_describe(const sterna_model *model, sterna_model_info *info)
 {
-    if (!model || !info || info->struct_size < sizeof info->struct_size)
+    if (!model || !info)
         return STERNA_E_ARGUMENT;
     const st_config *c = &model->config;
-    sterna_model_info full = {.struct_size = info->struct_size,
-                              .name = model->name,
+    sterna_model_info full = {.name = model->name,
                               .architecture = model->architecture,
                               .n_vocab = c->n_vocab,
                               .n_context = c->n_context,
@@ -198,8 +194,7 @@ sterna_status sterna_model_describe(const sterna_model *model, sterna_model_info
                               .bos = st_model_special(model, "tokenizer.ggml.bos_token_id"),
                               .eos = st_model_special(model, "tokenizer.ggml.eos_token_id"),
                               .add_bos = adds_bos(model)};
-    memcpy(info, &full, info->struct_size < sizeof full ? info->struct_size : sizeof full);
-    return STERNA_OK;
+    return st_struct_write(info, &full, sizeof full);
 }
 
 bool sterna_model_tensor(const sterna_model *model, int index, const char **name, const char **type,

@@ -49,8 +49,7 @@ void st_ref_topk(st_ref_device *d, const st_topk_args *a)
         for (int32_t i = 0; i < n_adjust; i++) {
             const st_adjustment *change =
                 (const st_adjustment *)st_ref_data(a->adjust) + (size_t)r * (size_t)a->max_adjust + i;
-            float l = raw[change->token];
-            adjusted[change->token] = l * (l > 0.0f ? change->positive : change->negative) + change->add;
+            adjusted[change->token] = st_adjusted(change, raw[change->token]);
         }
         st_topk_stats *stats = (st_topk_stats *)st_ref_data(a->stats) + r;
         normaliser(raw, a->n_vocab, &stats->max, &stats->sum_exp);

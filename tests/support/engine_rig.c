@@ -49,19 +49,19 @@ st_device *rig_device(const char *name, int32_t n_thread, uint32_t poison)
 
 /* ---- requests ---- */
 
-static rig_result *result_of(rig *r, sterna_request_id id)
+static rig_result *result_of(rig *r, sterna_request_id id, int32_t sample)
 {
-    for (int32_t i = 0; i < r->n_request; i++)
-        if (r->id[i] == id)
+    for (int32_t i = 0; i < r->n_sample; i++)
+        if (r->id[i] == id && r->sample[i] == sample)
             return &r->result[i];
-    stop("rig", "an event of a request that was not submitted");
+    stop("rig", "an event of a sample that was not submitted");
 }
 
-static void watch(void *user, sterna_request_id id, int32_t position, const float *logits)
+static void watch(void *user, sterna_request_id id, int32_t sample, int32_t position, const float *logits)
 {
     rig *r = user;
     (void)position;
-    rig_result *result = result_of(r, id);
+    rig_result *result = result_of(r, id, sample);
     result->row[result->n_row++] = st_hash(ST_HASH_SEED, logits, (size_t)r->n_vocab * sizeof *logits);
 }
 
@@ -83,26 +83,37 @@ void rig_close(rig *r)
 int32_t rig_submit(rig *r, const sterna_request *request)
 {
     sterna_error error;
-    if (r->n_request == RIG_MAX_REQUEST)
-        stop("rig", "too many requests");
-    if (sterna_submit(r->engine, request, &r->id[r->n_request], &error) != STERNA_OK)
+    sterna_request_id id;
+    if (r->n_sample + request->n_sample > RIG_MAX_SAMPLE)
+        stop("rig", "too many samples");
+    if (sterna_submit(r->engine, request, &id, &error) != STERNA_OK)
         stop("sterna_submit", error.message);
-    return r->n_request++;
+    for (int32_t i = 0; i < request->n_sample; i++) {
+        r->id[r->n_sample + i] = id;
+        r->sample[r->n_sample + i] = i;
+    }
+    r->n_sample += request->n_sample;
+    return r->n_sample - request->n_sample;
 }
 
 void rig_events(rig *r)
 {
-    sterna_event event;
-    while (sterna_next(r->engine, &event)) {
-        rig_result *result = result_of(r, event.id);
-        if (result->finish != STERNA_FINISH_NONE)
+    for (const sterna_event *event; (event = sterna_next(r->engine));) {
+        rig_result *result = result_of(r, event->id, event->sample);
+        if (result->last.finish != STERNA_FINISH_NONE)
             stop("rig", "an event after the last");
-        if (event.token >= 0) {
-            result->token[result->n] = event.token;
-            result->logprob[result->n++] = event.logprob;
+        if (event->token >= 0) {
+            result->token[result->n] = event->token;
+            result->top[result->n] =
+                st_hash(ST_HASH_SEED, event->top, (size_t)event->n_top * sizeof *event->top);
+            result->logprob[result->n++] = event->logprob;
         }
-        result->finish = event.finish;
-        if (event.finish != STERNA_FINISH_NONE && event.n_generated != result->n)
+        if (result->n_text + event->n_text > RIG_MAX_TEXT)
+            stop("rig", "too much text");
+        memcpy(result->text + result->n_text, event->text, (size_t)event->n_text);
+        result->n_text += event->n_text;
+        result->last = *event;
+        if (event->finish != STERNA_FINISH_NONE && event->n_generated != result->n)
             stop("rig", "n_generated is not the number of tokens");
     }
 }
@@ -118,7 +129,7 @@ int64_t rig_step(rig *r)
 }
 
 rig_result rig_alone(const sterna_model *model, const sterna_engine_params *params, st_device *dev,
-                     const sterna_request *request)
+                     const sterna_request *request, int32_t sample)
 {
     static rig r;
     rig_open(&r, model, params, dev);
@@ -126,7 +137,7 @@ rig_result rig_alone(const sterna_model *model, const sterna_engine_params *para
     while (rig_step(&r) > 0)
         ;
     rig_close(&r);
-    return r.result[0];
+    return r.result[sample];
 }
 
 void rig_compare(const rig_result *a, const rig_result *b, bool cut, const char *what, int number)
@@ -134,12 +145,19 @@ void rig_compare(const rig_result *a, const rig_result *b, bool cut, const char 
     char message[96];
     snprintf(message, sizeof message, "%s %d", what, number);
     int32_t n = a->n, rows = a->n_row;
-    if ((!cut && (n != b->n || rows != b->n_row || a->finish != b->finish)) || n > b->n || rows > b->n_row)
-        stop(message, "another number of tokens or rows, or another end");
+    if (!cut && (n != b->n || rows != b->n_row || a->last.finish != b->last.finish ||
+                 a->last.stop != b->last.stop || a->n_text != b->n_text))
+        stop(message, "another number of tokens, rows or characters, or another end");
+    if (n > b->n || rows > b->n_row || a->n_text > b->n_text)
+        stop(message, "more tokens, rows or characters than alone");
     if (memcmp(a->token, b->token, (size_t)n * sizeof *a->token) != 0)
         stop(message, "tokens differ");
     if (memcmp(a->logprob, b->logprob, (size_t)n * sizeof *a->logprob) != 0)
         stop(message, "logprobs differ");
+    if (memcmp(a->top, b->top, (size_t)n * sizeof *a->top) != 0)
+        stop(message, "the likeliest tokens differ");
     if (memcmp(a->row, b->row, (size_t)rows * sizeof *a->row) != 0)
         stop(message, "logits differ");
+    if (memcmp(a->text, b->text, (size_t)a->n_text) != 0)
+        stop(message, "texts differ");
 }
