@@ -74,6 +74,7 @@ sterna_status st_tokenizer_build(const st_vocab_source *source, const st_log *lo
     }
     made->bos = (sterna_token)source->duty[ST_DUTY_BOS];
     made->eos = (sterna_token)source->duty[ST_DUTY_EOS];
+    st_special_seal(&made->special, made->is_end, made->bos);
     made->add_bos = wanted(source->add_bos, st_split_add_bos(made->split), made->bos, "bos", log);
     made->add_eos = wanted(source->add_eos, false, made->eos, "eos", log);
     *out = made;
@@ -111,31 +112,74 @@ static sterna_status encode_piece(void *context, const char *piece, size_t size)
     return STERNA_OK;
 }
 
-int64_t st_tokenizer_encode(const st_tokenizer *tokenizer, const char *text, size_t length,
-                            sterna_token *tokens, size_t max, bool add_special, bool parse_special,
-                            sterna_error *error)
+static sterna_status encode_text(encoding *e, const char *text, size_t length, bool control,
+                                 const st_quotes *quotes)
 {
-    if (length > ST_MAX_TEXT_BYTES)
-        return st_fail(error, STERNA_E_LIMIT, "a text of %zu bytes; at most %d can be tokenized at once",
-                       length, ST_MAX_TEXT_BYTES);
-    encoding e = {tokenizer, {0}, {tokens, max, 0}, error};
-    if (add_special && tokenizer->add_bos)
-        st_token_put(&e.sink, tokenizer->bos);
+    const st_tokenizer *tokenizer = e->tokenizer;
+    st_quotes rest = quotes ? *quotes : (st_quotes){0};
     sterna_status status = STERNA_OK;
     for (size_t at = 0; at < length && !status;) {
         int32_t special = -1;
         size_t n_special = 0;
-        size_t gap =
-            st_special_find(&tokenizer->special, text + at, length - at, parse_special, &special, &n_special);
-        status = st_split_text(tokenizer->split, text + at, gap, encode_piece, &e, error);
+        for (; rest.n_span > 0 && rest.span->to <= at; rest.n_span--)
+            rest.span++;
+        size_t place =
+            st_special_find(&tokenizer->special, text, at, length, control, &rest, &special, &n_special);
+        status = st_split_text(tokenizer->split, text + at, place - at, encode_piece, e, e->error);
         if (special >= 0)
-            st_token_put(&e.sink, special);
-        at += gap + n_special;
+            st_token_put(&e->sink, special);
+        at = place + n_special;
     }
+    return status;
+}
+
+static sterna_status check_length(size_t length, sterna_error *error)
+{
+    if (length > ST_MAX_TEXT_BYTES)
+        return st_fail(error, STERNA_E_LIMIT, "a text of %zu bytes; at most %d can be tokenized at once",
+                       length, ST_MAX_TEXT_BYTES);
+    return STERNA_OK;
+}
+
+int64_t st_tokenizer_encode(const st_tokenizer *tokenizer, const char *text, size_t length,
+                            sterna_token *tokens, size_t max, bool add_special, bool parse_special,
+                            sterna_error *error)
+{
+    sterna_status status = check_length(length, error);
+    if (status)
+        return status;
+    encoding e = {tokenizer, {0}, {tokens, max, 0}, error};
+    if (add_special && tokenizer->add_bos)
+        st_token_put(&e.sink, tokenizer->bos);
+    status = encode_text(&e, text, length, parse_special, NULL);
     if (add_special && tokenizer->add_eos)
         st_token_put(&e.sink, tokenizer->eos);
     st_bpe_scratch_free(&e.scratch);
     return status ? (int64_t)status : (int64_t)e.sink.count;
+}
+
+int64_t st_tokenizer_encode_quoted(const st_tokenizer *tokenizer, const char *text, size_t length,
+                                   const st_quotes *quotes, bool bos, sterna_token *tokens, size_t max,
+                                   sterna_error *error)
+{
+    sterna_status status = check_length(length, error);
+    if (status)
+        return status;
+    assert(!bos || tokenizer->bos >= 0);
+    encoding e = {tokenizer, {0}, {tokens, max, 0}, error};
+    if (bos)
+        st_token_put(&e.sink, tokenizer->bos);
+    status = encode_text(&e, text, length, true, quotes);
+    st_bpe_scratch_free(&e.scratch);
+    return status ? (int64_t)status : (int64_t)e.sink.count;
+}
+
+sterna_token st_tokenizer_special(const st_tokenizer *tokenizer, const char *text, size_t length)
+{
+    int32_t token = -1;
+    size_t n = 0;
+    size_t place = st_special_find(&tokenizer->special, text, 0, length, true, NULL, &token, &n);
+    return place == 0 && n == length ? token : -1;
 }
 
 int st_tokenizer_piece(const st_tokenizer *tokenizer, sterna_token token, char *text, size_t max,

@@ -32,6 +32,26 @@ void st_tokenizer_destroy(st_tokenizer **tokenizer); /* NULL inside is fine; nul
 int64_t st_tokenizer_encode(const st_tokenizer *tokenizer, const char *text, size_t length,
                             sterna_token *tokens, size_t max, bool add_special, bool parse_special,
                             sterna_error *error);
+/* A part of a text: bytes `from` to `to` - 1. */
+typedef struct st_span {
+    size_t from, to;
+} st_span;
+/* Parts of a text that are somebody's words, not instructions. */
+typedef struct st_quotes {
+    const st_span *span; /* [n_span] ascending, disjoint, none empty, within the text */
+    size_t n_span;
+    const sterna_token *guard; /* [n_guard] more tokens to keep out, e.g. the marks of a chat format */
+    size_t n_guard;
+} st_quotes;
+/* The tokens of the whole text with its control tokens recognised, except that nothing which touches a quoted
+ * byte becomes a control token, BOS, a token that ends a text or a turn, or a guarded one: its text is then
+ * split and merged like any other, across the borders of spans too. User-defined tokens that are none of
+ * these (indentation, tags like "<think>") are recognised everywhere, as in all encoding. No EOS is added. */
+int64_t st_tokenizer_encode_quoted(const st_tokenizer *tokenizer, const char *text, size_t length,
+                                   const st_quotes *quotes, bool bos, sterna_token *tokens, size_t max,
+                                   sterna_error *error);
+/* The control or user-defined token of exactly this text, -1 if there is none. */
+sterna_token st_tokenizer_special(const st_tokenizer *tokenizer, const char *text, size_t length);
 /* The bytes of a token: writes at most `max`, returns how many there are, STERNA_E_ARGUMENT for an unknown
  * id. Control, unknown and unused tokens have none unless `special`. */
 int st_tokenizer_piece(const st_tokenizer *tokenizer, sterna_token token, char *text, size_t max,

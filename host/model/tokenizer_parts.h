@@ -132,10 +132,13 @@ typedef struct st_special {
 
 sterna_status st_special_create(const st_vocab *vocab, st_special *special, sterna_error *error);
 void st_special_destroy(st_special *special);
-/* The leftmost, and there the longest, special token in the text: returns its place and sets *token and
- * *length; returns `size` if there is none. Control tokens count only if `control`. */
-size_t st_special_find(const st_special *special, const char *text, size_t size, bool control, int32_t *token,
-                       size_t *length);
+/* Seals control tokens, BOS and those with is_end[token]: they are never recognised in quoted text. */
+void st_special_seal(st_special *special, const bool *is_end, sterna_token bos);
+/* The leftmost, and there the longest, special token that begins at or behind byte `from`: returns its place
+ * and sets *token and *length; returns `size` if there is none. Control tokens count only if `control`; what
+ * touches a span of `quotes` (may be NULL) counts only if it is neither sealed nor guarded. */
+size_t st_special_find(const st_special *special, const char *text, size_t from, size_t size, bool control,
+                       const st_quotes *quotes, int32_t *token, size_t *length);
 
 /* ---- pre-tokenizer (tokenizer_split.c): text -> pieces that merges never cross ---- */
 

@@ -4,7 +4,7 @@ typedef struct st_special_node {
     uint32_t child, sibling; /* 0: none */
     int32_t token;           /* the token whose text ends here, or -1 */
     unsigned char byte;
-    bool control;
+    bool control, sealed;
 } st_special_node;
 
 static bool is_special(uint8_t type)
@@ -63,30 +63,61 @@ sterna_status st_special_create(const st_vocab *vocab, st_special *special, ster
     return STERNA_OK;
 }
 
+void st_special_seal(st_special *special, const bool *is_end, sterna_token bos)
+{
+    for (uint32_t i = 0; i < special->n_node; i++) {
+        st_special_node *node = &special->node[i];
+        node->sealed = node->token >= 0 && (node->control || is_end[node->token] || node->token == bos);
+    }
+}
+
 void st_special_destroy(st_special *special)
 {
     st_free(special->node);
     *special = (st_special){0};
 }
 
-size_t st_special_find(const st_special *special, const char *text, size_t size, bool control, int32_t *token,
-                       size_t *length)
+/* Whether the special token that ends at a node counts; `open`: it touches no quoted byte. */
+static bool counts(const st_special_node *node, bool open, bool control, const st_quotes *quotes)
 {
-    for (size_t from = 0; from < size; from++) {
-        size_t found = 0;
-        size_t at = from;
-        for (uint32_t node = 0;
-             at < size && (node = child_of(special, node, (unsigned char)text[at])) != 0;) {
-            at++;
-            if (special->node[node].token >= 0 && (control || !special->node[node].control)) {
-                *token = special->node[node].token;
-                found = at - from;
-            }
+    if (open)
+        return control || !node->control;
+    bool sealed = node->sealed;
+    for (size_t i = 0; i < quotes->n_guard && !sealed; i++)
+        sealed = quotes->guard[i] == node->token;
+    return !sealed;
+}
+
+/* Length of the longest special token that begins the text and counts, 0 if there is none; the first `n_open`
+ * bytes are not quoted. */
+static size_t longest(const st_special *special, const char *text, size_t size, size_t n_open, bool control,
+                      const st_quotes *quotes, int32_t *token)
+{
+    size_t found = 0, at = 0;
+    for (uint32_t next = 0; at < size && (next = child_of(special, next, (unsigned char)text[at])) != 0;) {
+        const st_special_node *node = &special->node[next];
+        at++;
+        if (node->token >= 0 && counts(node, at <= n_open, control, quotes)) {
+            *token = node->token;
+            found = at;
         }
-        if (found) {
-            *length = found;
+    }
+    return found;
+}
+
+size_t st_special_find(const st_special *special, const char *text, size_t from, size_t size, bool control,
+                       const st_quotes *quotes, int32_t *token, size_t *length)
+{
+    size_t n_span = quotes ? quotes->n_span : 0, next = 0; /* the first span that ends behind `from` */
+    for (; from < size; from++) {
+        while (next < n_span && quotes->span[next].to <= from)
+            next++;
+        size_t n_open = size - from;
+        if (next < n_span)
+            n_open = quotes->span[next].from > from ? quotes->span[next].from - from : 0;
+        *length = longest(special, text + from, size - from, n_open, control, quotes, token);
+        if (*length)
             return from;
-        }
     }
     return size;
 }

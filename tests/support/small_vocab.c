@@ -110,3 +110,12 @@ void small_vocab_init(small_vocab *vocab, const char *pre)
     vocab->source.duty[ST_DUTY_EOS] = SMALL_EOS;
     vocab->source.duty[ST_DUTY_EOT] = SMALL_EOT;
 }
+
+int32_t small_vocab_add(small_vocab *vocab, const char *text, int32_t type)
+{
+    int32_t id = (int32_t)vocab->source.n_token++;
+    assert(id < SMALL_MAX_TOKEN && strlen(text) <= SMALL_SPELLED);
+    set_token(vocab, id, text, strlen(text), type);
+    vocab->source.n_type = vocab->source.n_token;
+    return id;
+}

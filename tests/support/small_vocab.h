@@ -14,7 +14,7 @@ enum {
     SMALL_PLAIN,                     /* "a b", normal, but not spelled: a space stands for no byte */
     SMALL_BYTE,                      /* the 256 bytes, in an order of their own: see small_byte() */
     SMALL_MERGED = SMALL_BYTE + 256, /* the results of the merges, by rank, then "whole" */
-    SMALL_MAX_TOKEN = SMALL_MERGED + 32,
+    SMALL_MAX_TOKEN = SMALL_MERGED + 64,
     SMALL_SPELLED = 64 /* bytes of a spelled token at most */
 };
 
@@ -27,6 +27,8 @@ typedef struct small_vocab {
 
 /* Fills `vocab` (which must not move) for a pre-tokenizer. BOS is added where it wants it. */
 void small_vocab_init(small_vocab *vocab, const char *pre);
+/* Adds a control or user-defined token and returns its id. */
+int32_t small_vocab_add(small_vocab *vocab, const char *text, int32_t type);
 /* Id of a byte's token. */
 int32_t small_byte(unsigned char byte);
 /* Id of the token with these bytes that merges make, -1 if there is none. */
