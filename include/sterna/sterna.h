@@ -143,6 +143,60 @@ STERNA_API int sterna_token_text(const sterna_model *model, sterna_token token, 
 /* True for end-of-sequence, end-of-turn and the like. */
 STERNA_API bool sterna_token_is_end(const sterna_model *model, sterna_token token);
 
+/* ---- chat --------------------------------------------------------------------------------------------- */
+
+/* One message of a conversation; nothing is kept after a call. */
+typedef struct sterna_message {
+    const char *role;    /* "system", "user" or "assistant" */
+    const char *content; /* `length` bytes, no NUL needed; NULL if there are none */
+    size_t length;
+} sterna_message;
+
+/* Names of the built-in chat formats: what models were trained to see around messages. NULL past the last.
+ *   bitnet    BitNet b1.58 2B-4T: "User: ...<|eot_id|>Assistant: "
+ *   llama3    "<|start_header_id|>user<|end_header_id|>\n\n...<|eot_id|>"
+ *   chatml    "<|im_start|>user\n...<|im_end|>\n"
+ *   qwen3     chatml of models that may think (Qwen3, Bonsai): reasoning up to "</think>" is left out of an
+ *             assistant's content, as their template does; whether to think is the model's choice.
+ *             qwen3-think: the template opens "<think>" for the answer. qwen3-nothink: it puts an empty one
+ *             there, which keeps these models from thinking; a template that does so unasked is known by it
+ *   falcon3   "<|user|>\n...\n<|assistant|>\n"
+ *   falcon-e  "User: ...\nFalcon:"; Falcon-E files declare chatml, to which the 3B model was seen to answer
+ *             nothing, so this one is for choosing by name
+ *   gemma     "<start_of_turn>user\n...<end_of_turn>\n", system message before the first user's content
+ *   plain     "User: ...\nAssistant:", for models without a template */
+STERNA_API const char *sterna_chat_format(int index);
+
+/* The format of the model's own template, by marks in its text. "plain" means that the file has no template.
+ * A template that is not known, and a format whose control tokens the vocabulary lacks, are refused with
+ * STERNA_E_UNSUPPORTED: choose a format by name then. The name lives as long as the library. */
+STERNA_API sterna_status sterna_chat_detect(const sterna_model *model, const char **format,
+                                            sterna_error *error);
+
+/* Texts that end an answer in this format besides the end tokens, such as "\nUser:" in "plain": cut the
+ * answer before the first of them. Sets *n (may be NULL); NULL with 0 where there are none, and for an
+ * unknown format. They live as long as the library. */
+STERNA_API const char *const *sterna_chat_stops(const char *format, size_t *n);
+
+/* A conversation -> tokens, BOS exactly once where the format or the model wants it, no EOS. `format` NULL:
+ * the model's own. `add_generation`: ends with the prompt for the assistant's answer. Writes at most `max`
+ * ids; returns the number needed, or a negative status.
+ *
+ * Contents are words only: no control token, end token or mark of the format is ever recognised in one, nor
+ * across its border; otherwise the tokens are those of the whole text. They may hold any bytes, NUL and
+ * invalid UTF-8 included (an answer may have been cut within a character), may be empty, and lose the white
+ * space at their ends in the formats that trim. STERNA_E_ARGUMENT, naming the message: a role that is not one
+ * of the three; a system message that is not the first; no message at all; in "gemma", whose template demands
+ * it, messages that do not go user, assistant, user, ... (elsewhere a role may speak twice, and an assistant
+ * first). Where a format marks turns with plain words ("plain", "falcon-e") a content can imitate them.
+ *
+ * The tokens of messages[0 ... k] without the generation prompt begin those of messages[0 ... k + 1], so that
+ * a prefix cache serves every turn (falcon3 in a vocabulary that is not Falcon3's may differ after a content
+ * that ends in white space). */
+STERNA_API int64_t sterna_chat_tokenize(const sterna_model *model, const char *format,
+                                        const sterna_message *messages, size_t n_message, bool add_generation,
+                                        sterna_token *tokens, size_t max, sterna_error *error);
+
 /* ---- engine ------------------------------------------------------------------------------------------- */
 
 /* Runs many requests at the same time, one token of each per step ("continuous batching"):
