@@ -201,7 +201,12 @@ STERNA_API int64_t sterna_chat_tokenize(const sterna_model *model, const char *f
 
 /* Runs many requests at the same time, one token of each per step ("continuous batching"):
  *
- *     submit, submit ...; while (sterna_step() > 0) while ((event = sterna_next())) use(event);
+ *     submit as many as there are;
+ *     do {
+ *         left = sterna_step(engine, &error);
+ *         while ((event = sterna_next(engine)))
+ *             use(event);
+ *     } while (left > 0);
  *
  * What a request gets - tokens, text, log-probabilities - is the same to the bit, whatever runs beside it and
  * however steps are cut. Scheduling only decides when:
@@ -213,7 +218,7 @@ STERNA_API int64_t sterna_chat_tokenize(const sterna_model *model, const char *f
  *   - A sequence takes pages as it grows. When there are none left, the youngest sequence gives its pages
  * back and is computed again later; the oldest never has to, so every request ends. */
 typedef struct sterna_engine sterna_engine;
-typedef int64_t sterna_request_id; /* positive; never reused within an engine */
+typedef int64_t sterna_request_id; /* of an engine: 1, 2, 3 ... in the order of submission */
 
 enum {
     STERNA_MAX_SAMPLE = 128,       /* continuations of one request */
