@@ -3,27 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-sterna_status st_sample_check(const st_topk_stats *stats, sterna_error *error)
-{
-    if (!isfinite(stats->max))
-        return st_fail(error, STERNA_E_DEVICE, "the largest logit is not finite (%g)", (double)stats->max);
-    if (!isfinite(stats->sum_exp) || stats->sum_exp <= 0.0f)
-        return st_fail(error, STERNA_E_DEVICE, "the normaliser of the logits is not finite and positive (%g)",
-                       (double)stats->sum_exp);
-    if (stats->adjusted_max == -INFINITY)
-        return st_fail(error, STERNA_E_ARGUMENT,
-                       "no token is left: penalties and biases make every logit -inf (the largest was %g)",
-                       (double)stats->max);
-    if (!isfinite(stats->adjusted_max))
-        return st_fail(error, STERNA_E_ARGUMENT, "penalties and biases make the largest logit %g (it was %g)",
-                       (double)stats->adjusted_max, (double)stats->max);
-    if (!isfinite(stats->adjusted_sum_exp) || stats->adjusted_sum_exp <= 0.0f)
-        return st_fail(error, STERNA_E_DEVICE,
-                       "the normaliser of the adjusted logits is not finite and positive (%g)",
-                       (double)stats->adjusted_sum_exp);
-    return STERNA_OK;
-}
-
 /* ---- weights ---- */
 
 /* exp(x) for x <= 0, 0 below -708; relative error below 2^-51. */
@@ -118,7 +97,7 @@ static void widen(ranking *r)
 {
     r->reach = r->reach == 0.0 ? 4.0 : r->reach < 64.0 ? 2.0 * r->reach : (double)INFINITY;
     for (int32_t i = r->n_near; i < r->n_all; i++)
-        if (distance(r, &r->c[i]) <= r->reach)
+        if (!(distance(r, &r->c[i]) > r->reach))
             swap(&r->c[i], &r->c[r->n_near++]);
     int32_t n = r->n_near - r->n_ordered;
     for (int32_t i = n / 2; i-- > 0;)

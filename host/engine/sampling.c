@@ -179,3 +179,24 @@ int32_t st_adjustments(const st_sampling *s, const int32_t *token, int32_t n_tok
     }
     return n;
 }
+
+sterna_status st_sample_check(const st_topk_stats *stats, sterna_error *error)
+{
+    if (!isfinite(stats->max))
+        return st_fail(error, STERNA_E_DEVICE, "the largest logit is not finite (%g)", (double)stats->max);
+    if (!isfinite(stats->sum_exp) || stats->sum_exp <= 0.0f)
+        return st_fail(error, STERNA_E_DEVICE, "the normaliser of the logits is not finite and positive (%g)",
+                       (double)stats->sum_exp);
+    if (stats->adjusted_max == -INFINITY)
+        return st_fail(error, STERNA_E_ARGUMENT,
+                       "no token is left: penalties and biases make every logit -inf (the largest was %g)",
+                       (double)stats->max);
+    if (!isfinite(stats->adjusted_max))
+        return st_fail(error, STERNA_E_ARGUMENT, "penalties and biases make the largest logit %g (it was %g)",
+                       (double)stats->adjusted_max, (double)stats->max);
+    if (!isfinite(stats->adjusted_sum_exp) || stats->adjusted_sum_exp <= 0.0f)
+        return st_fail(error, STERNA_E_DEVICE,
+                       "the normaliser of the adjusted logits is not finite and positive (%g)",
+                       (double)stats->adjusted_sum_exp);
+    return STERNA_OK;
+}
