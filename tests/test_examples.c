@@ -1,0 +1,28 @@
+/* The programs of docs/examples do what they say. */
+#include "tests/support/spawn.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+#define MODEL STERNA_SOURCE_DIR "/models/sterna-demo.gguf"
+
+Test(examples, batch, .timeout = 60)
+{
+    spawned s = spawn((const char *const[]){EXAMPLE_FOLDER "/example_batch", MODEL, NULL}, NULL);
+    cr_assert_eq(s.code, 0, "%s", s.err);
+    static const char *const begin[] = {"The LORD is my", "Elinor could not", "He was a young man of"};
+    const char *line = s.out;
+    for (int i = 0; i < 3; i++) {
+        const char *end = strchr(line, '\n');
+        cr_assert_not_null(end);
+        size_t n = strlen(begin[i]);
+        cr_assert(strncmp(line, begin[i], n) == 0 && (size_t)(end - line) > n + 20, "%s", s.out);
+        line = end + 1;
+    }
+    cr_assert_eq(*line, '\0');
+    spawned_free(&s);
+    s = spawn((const char *const[]){EXAMPLE_FOLDER "/example_batch", "no such file", NULL}, NULL);
+    cr_assert_eq(s.code, 1);
+    cr_assert(strstr(s.err, "no such file"), "%s", s.err);
+    spawned_free(&s);
+}
