@@ -410,13 +410,26 @@ static void steps_allocate_nothing(const char *device)
     sterna_engine_params params = params_of(3);
     params.device = device;
     params.hash_logits = true;
+    params.n_draft = 3;
+    const st_config *c = st_model_config(model);
+    params.kv_bytes = (int64_t)st_kv_bytes(3, c->n_layer, c->n_kv_head, c->head_dim); /* too few: pauses */
     sterna_engine *engine;
     sterna_error error;
     cr_assert_eq(sterna_engine_open(model, &params, &engine, &error), STERNA_OK, "%s", error.message);
+    const char *stop = "no such text";
+    const sterna_bias bias = {75, 1.5f};
     long before = n_allocation;
     for (int i = 0; i < 6; i++) {
         sterna_request r = request_of(10 + 17 * i, 10);
         r.temperature = (float)i; /* greedy, and unfiltered: the whole row */
+        r.typical_p = i == 4 ? 0.7f : 1.0f;
+        r.n_sample = 1 + i % 3;
+        r.n_logprob = 4 * i;
+        r.repetition_penalty = 1.1f;
+        r.stop = &stop;
+        r.n_stop = 1;
+        r.bias = &bias;
+        r.n_bias = 1;
         cr_assert_eq(sterna_submit(engine, &r, NULL, &error), STERNA_OK);
     }
     int64_t left;
