@@ -233,9 +233,10 @@ Test(sched, a_prompt_skips_pages_that_are_kept)
     st_sched_destroy(&s);
 }
 
-Test(sched, samples_compute_their_prompt_once)
+/* Also if there were rows for all of them at once: those who would compute the same page wait for it. */
+static void compute_samples(int32_t n_batch)
 {
-    create(4, 512, 100, 40);
+    create(4, 512, n_batch, 40);
     static int32_t prompt[300];
     fresh_prompt(prompt, 300);
     sterna_request_id id = submit_prompt(prompt, 300, 3, 6);
@@ -244,7 +245,7 @@ Test(sched, samples_compute_their_prompt_once)
     while (st_sched_unfinished(&s) > 0) {
         const st_plan *plan = st_sched_plan(&s, 1.0);
         rows += plan->n_token;
-        cr_assert_leq(plan->n_token, 100);
+        cr_assert_leq(plan->n_token, n_batch);
         complete(plan);
     }
     /* Each computes the 44 tokens after the last full page, and two of the three that it generates. */
@@ -252,6 +253,12 @@ Test(sched, samples_compute_their_prompt_once)
     cr_assert_null(st_sched_waiting(&s, id));
     cr_assert(s.n_waiting == 0 && s.queue_used == 0 && s.n_spare == ST_MAX_QUEUE + 4);
     st_sched_destroy(&s);
+}
+
+Test(sched, samples_compute_their_prompt_once)
+{
+    compute_samples(100);
+    compute_samples(600);
 }
 
 Test(sched, equal_pages_become_one)
