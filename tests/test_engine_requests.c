@@ -72,11 +72,13 @@ static rig_result alone(const sterna_request *q, int32_t sample)
 
 /* ---- samples ---- */
 
-Test(requests, samples_differ_and_each_is_its_own)
+/* Drawn from the whole row, and (top_k) from candidates. */
+static void check_samples(int32_t top_k)
 {
     sterna_request q = request_of(100, 20);
     q.n_sample = 6;
     q.temperature = 2.0f;
+    q.top_k = top_k;
     q.seed = 9;
     sterna_engine_params params = params_of(4);
     open_rig(&params);
@@ -96,6 +98,12 @@ Test(requests, samples_differ_and_each_is_its_own)
     rig_result one = alone(&first, 0);
     rig_compare(&r.result[0], &one, false, "a request for one", 0);
     rig_close(&r);
+}
+
+Test(requests, samples_differ_and_each_is_its_own)
+{
+    check_samples(0);
+    check_samples(40);
 }
 
 Test(requests, cancelling_ends_every_sample)
@@ -296,6 +304,10 @@ Test(requests, drafts_change_nothing_but_the_number_of_steps)
         sterna_request q = request_of(5 + 3 * i, 100);
         q.temperature = i % 3 == 0 ? 0.0f : 0.1f * (float)i;
         q.repetition_penalty = i % 4 == 0 ? 1.1f : 1.0f;
+        q.frequency_penalty = i % 4 == 1 ? 0.02f : 0.0f; /* each draft counts for those after it */
+        q.presence_penalty =
+            i % 4 == 2 ? 0.5f : 0.0f; /* what a draft pushes out of the window is free again */
+        q.penalty_last_n = i % 4 == 2 ? 3 : 500;
         q.seed = (uint64_t)i;
         q.n_logprob = i % 5;
         rig_result plain = alone(&q, 0);
@@ -351,7 +363,7 @@ Test(requests, exhausted_pages_delay_and_change_nothing)
     open_rig(&params);
     sterna_request q[6];
     for (int i = 0; i < 6; i++) {
-        q[i] = request_of(40 + i, 150);
+        q[i] = request_of(58 + i, 150);
         q[i].temperature = 1.0f;
         q[i].seed = (uint64_t)i;
         rig_submit(&r, &q[i]);
@@ -368,6 +380,8 @@ Test(requests, exhausted_pages_delay_and_change_nothing)
     sterna_statistics s = {.struct_size = sizeof s};
     cr_assert_eq(sterna_engine_statistics(r.engine, &s), STERNA_OK);
     cr_assert(s.n_preempted == (uint64_t)n_preempted && s.n_page == 4 && s.n_page_used == 0);
+    cr_assert_eq(s.n_cached, 0,
+                 "all prompts are shorter than a page"); /* finding one's own pages does not count */
     cr_assert(s.n_waiting == 0 && s.n_running == 0 && s.n_generated == 900);
     sterna_error error;
     sterna_request too_long = request_of(100, 156 + 1 + 1); /* 257 positions would be needed */
