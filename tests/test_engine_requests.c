@@ -198,6 +198,23 @@ Test(requests, stop_tokens_end_a_sample_even_if_ends_are_ignored)
     cr_assert_eq(cut.n_text, first, "the text of the last token is not shown");
 }
 
+/* A text that ends in what might have become a stop string comes out whole. */
+Test(requests, what_was_held_back_comes_out_at_the_end)
+{
+    sterna_request q;
+    rig_result plain = some_text(&q);
+    char stop[8] = {0};
+    memcpy(stop, plain.text + 57, 3);
+    cr_assert_eq(strlen(stop), 3u);
+    strcat(stop, "~~~");
+    const char *stops = stop;
+    q.stop = &stops;
+    q.n_stop = 1;
+    rig_result held = alone(&q, 0);
+    rig_compare(&held, &plain, false, "held back", 0);
+    cr_assert_geq(held.last.n_text, 3, "the last event brings what was held and its own");
+}
+
 /* ---- log-probabilities ---- */
 
 static float row_copy[300];
@@ -445,6 +462,41 @@ Test(requests, an_aborted_step_has_not_happened)
         sterna_engine_close(&engine);
     }
     cr_assert_gt(n_total, 100);
+}
+
+static bool always(void *user)
+{
+    return user != NULL;
+}
+
+Test(requests, ops_of_an_aborted_step_do_nothing)
+{
+    sterna_error error;
+    st_device *dev;
+    for (int aborts = 0; aborts <= 1; aborts++) {
+        st_device_params params = {.n_thread = 1, .abort = always, .abort_user = aborts ? &error : NULL};
+        cr_assert_eq(st_device_open("cpu", &params, &dev, &error), STERNA_OK);
+        float in[4] = {1, 2, 3, 4}, weight[4] = {1, 1, 1, 1}, out[4] = {5, 5, 5, 5};
+        int32_t zero = 0;
+        st_buf *x, *w, *y, *pos;
+        const st_backend *ops = dev->backend;
+        cr_assert(ops->buf_wrap(dev, in, sizeof in, &x, &error) == STERNA_OK &&
+                  ops->buf_wrap(dev, weight, sizeof weight, &w, &error) == STERNA_OK &&
+                  ops->buf_wrap(dev, out, sizeof out, &y, &error) == STERNA_OK &&
+                  ops->buf_wrap(dev, &zero, sizeof zero, &pos, &error) == STERNA_OK);
+        st_batch batch = {.n_token = 1, .pos = pos};
+        st_norm_args args = {.src = x, .dst = y, .weight = w, .dim = 4, .eps = 1e-5f, .rows = ST_ROWS_TOKEN};
+        ops->begin(dev, &batch);
+        ops->norm(dev, &args);
+        cr_assert_eq(ops->end(dev, &error), aborts ? STERNA_E_ABORTED : STERNA_OK);
+        cr_assert_eq(out[0] == 5.0f, aborts);
+        ops->begin(dev, &batch); /* not sticky */
+        ops->end(dev, &error);
+        st_buf *all[] = {x, w, y, pos};
+        for (int i = 0; i < 4; i++)
+            ops->buf_destroy(dev, all[i]);
+        st_device_close(&dev);
+    }
 }
 
 /* ---- scores ---- */
