@@ -1,4 +1,5 @@
 #include "host/cli/cli.h"
+#include "host/cli/tool.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -14,7 +15,7 @@ int st_cli_fail(const char *command, int code, const char *format, ...)
     for (char *c = line; *c; c++)
         if ((unsigned char)*c < 0x20 || *c == 0x7f) /* arguments and files may hold terminal sequences */
             *c = '?';
-    fprintf(stderr, "sterna %s: %s\n", command, line);
+    fprintf(stderr, "%s %s: %s\n", st_tool_name, command, line);
     return code;
 }
 

@@ -1,4 +1,4 @@
-/* What the tool's commands share. */
+/* What the tools' commands share. */
 #ifndef ST_CLI_H
 #define ST_CLI_H
 
@@ -16,7 +16,7 @@ enum {
 
 extern const st_command st_command_run, st_command_info, st_command_devices, st_command_validate;
 
-/* Prints "sterna COMMAND: ..." and a newline on stderr; returns `code`, so that callers can write
+/* Prints "TOOL COMMAND: ..." and a newline on stderr; returns `code`, so that callers can write
  * `return st_cli_fail("run", ST_EXIT_USAGE, "...")`. Control characters in the message become '?'. */
 int st_cli_fail(const char *command, int code, const char *format, ...);
 /* Ends a command that wrote to `out`, called `name` in messages: flushes it, and returns `code` or what

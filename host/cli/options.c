@@ -1,4 +1,5 @@
 #include "host/cli/options.h"
+#include "host/cli/tool.h"
 
 #include <errno.h>
 #include <math.h>
@@ -100,9 +101,9 @@ st_parsed st_options_parse(const st_command *command, int argc, char **argv, voi
         size_t length = equals ? (size_t)(equals - text) : strlen(text);
         const st_option *o = find_option(command, text, length);
         if (!o) {
-            snprintf(message, message_size, "%s '%.*s' (try sterna %s --help)",
+            snprintf(message, message_size, "%s '%.*s' (try %s %s --help)",
                      text[0] == '-' ? "unknown option" : "unexpected argument", (int)length, text,
-                     command->name);
+                     st_tool_name, command->name);
             return ST_PARSED_ERROR;
         }
         const char *value = NULL;
@@ -160,7 +161,7 @@ void st_options_help(const st_command *command, FILE *out)
     enum { COLUMN = 30 }; /* where the explanations begin */
     _Alignas(max_align_t) char params[ST_PARAMS_MAX] = {0};
     command->defaults(params);
-    fprintf(out, "usage: sterna %s [options]\n\n%s\n\noptions:\n", command->name, command->summary);
+    fprintf(out, "usage: %s %s [options]\n\n%s\n\noptions:\n", st_tool_name, command->name, command->summary);
     for (int i = 0; i < command->n_option; i++) {
         const st_option *o = &command->options[i];
         int width = fprintf(out, "  %s%s%s%s%s", o->alias ? o->alias : "", o->alias ? ", " : "", o->name,

@@ -25,11 +25,11 @@ typedef struct st_option {
     const char *help;
 } st_option;
 
-/* A command of the tool. `params` of `defaults` and `run` is the struct that the options' offsets are in. */
+/* A command of a tool. `params` of `defaults` and `run` is the struct that the options' offsets are in. */
 typedef struct st_command {
     const char *name;
-    const char *summary; /* one line for `sterna --help` */
-    const char *notes;   /* paragraphs after the options in `sterna NAME --help`, or NULL */
+    const char *summary; /* one line for the tool's --help */
+    const char *notes;   /* paragraphs after the options in its --help, or NULL */
     const st_option *options;
     int n_option;
     size_t params_size; /* at most ST_PARAMS_MAX */
