@@ -10,8 +10,11 @@
 static void print_usage(const st_tool *tool, FILE *out)
 {
     fprintf(out, "usage: %s COMMAND [options]\n\n%s\n\ncommands:\n", st_tool_name, tool->about);
+    int width = 10;
     for (int i = 0; tool->commands[i]; i++)
-        fprintf(out, "  %-10s %s\n", tool->commands[i]->name, tool->commands[i]->summary);
+        width = (int)strlen(tool->commands[i]->name) > width ? (int)strlen(tool->commands[i]->name) : width;
+    for (int i = 0; tool->commands[i]; i++)
+        fprintf(out, "  %-*s %s\n", width, tool->commands[i]->name, tool->commands[i]->summary);
     fprintf(out, "\n  %s COMMAND --help   the options of a command\n", st_tool_name);
     fprintf(out, "  %s --version        the version\n", st_tool_name);
 }
