@@ -6,6 +6,7 @@ const char st_tool_name[] = "sterna-bench";
 
 static const st_command *const commands[] = {
     &st_command_throughput,
+    &st_command_serve,
     &st_command_make_model,
     NULL,
 };
