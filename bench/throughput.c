@@ -91,30 +91,26 @@ static void add_step(run *r, const sterna_statistics *before, const sterna_stati
     r->n_generated_decode += decode ? (uint64_t)n_token : 0;
 }
 
-/* Runs n_sequence requests to their end. With a common prefix the first one gets a step's head start, so that
- * its pages are there for the others. */
+/* Runs n_sequence requests to their end. */
 static sterna_status run_requests(bench *b, int32_t n_prompt, int32_t n_predict, run *r, sterna_error *error)
 {
     sterna_statistics before = {.struct_size = sizeof before}, after = before;
     sterna_engine_statistics(b->engine, &before);
     const sterna_statistics start = before;
-    bool prefix = b->params->prefix > 0;
-    int64_t left = 1;
     sterna_status status = STERNA_OK;
-    b->n_sent = 0;
     r->seconds = st_clock();
-    while (left > 0 || b->n_sent < b->n_sequence) {
-        bool alone = prefix && (b->n_sent == 0 || r->n_generated == 0);
-        while (b->n_sent < (alone ? 1 : b->n_sequence) && status == STERNA_OK)
-            status = submit(b, n_prompt, n_predict, error);
-        if (status != STERNA_OK || (left = sterna_step(b->engine, error)) < 0)
-            return status != STERNA_OK ? status : (sterna_status)left;
+    for (b->n_sent = 0; b->n_sent < b->n_sequence && status == STERNA_OK;)
+        status = submit(b, n_prompt, n_predict, error);
+    if (status != STERNA_OK)
+        return status;
+    for (int64_t left = 1; left > 0;) {
+        if ((left = sterna_step(b->engine, error)) < 0)
+            return (sterna_status)left;
         int64_t n_token = take_events(b, error);
         if (n_token < 0)
             return (sterna_status)n_token;
         sterna_engine_statistics(b->engine, &after);
-        if (after.n_step > before.n_step)
-            add_step(r, &before, &after, n_token);
+        add_step(r, &before, &after, n_token);
         before = after;
     }
     r->seconds = st_clock() - r->seconds;
