@@ -25,6 +25,9 @@ int st_cli_finish(const char *command, FILE *out, const char *name, int code);
 /* Reports that writing failed with this errno (0: unknown); returns the exit code. */
 int st_cli_write_failed(const char *command, const char *name, int failure);
 
+/* Prints "sterna COMMAND: warning: ..." likewise. */
+void st_cli_warn(const char *command, const char *format, ...);
+
 /* "1.18 GB", "437 MB", "12 B": three significant digits, powers of 1000. */
 const char *st_cli_bytes(uint64_t bytes, char text[16]);
 
