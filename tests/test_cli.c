@@ -12,6 +12,7 @@ Test(cli, frame)
     expect_output(RUN(NULL, "run", "--help"), 0, "temperature; 0 = always the likeliest token (default 0.8)");
     expect_output(RUN(NULL, "run", "--help"), 0, "(default fair)");
     expect_output(RUN(NULL, "run", "--help"), 0, "15043-inf bans it (may be repeated)");
+    expect_output(RUN(NULL, "chat", "--help"), 0, "\nsampling:\n  -n, --predict N ");
     expect_output(RUN(NULL, "perplexity", "--help"), 0, "tokens of a chunk");
     expect_output(RUN(NULL, "info", "-h"), 0, "--metadata");
     expect_failure(RUN(NULL, "fly"), 2, "sterna: unknown command 'fly' (try sterna --help)\n");

@@ -14,8 +14,8 @@ enum {
     ST_EXIT_PIPE = 141         /* the reader of standard output went away, likewise */
 };
 
-extern const st_command st_command_run, st_command_perplexity, st_command_info, st_command_devices,
-    st_command_validate;
+extern const st_command st_command_run, st_command_chat, st_command_perplexity, st_command_info,
+    st_command_devices, st_command_validate;
 
 /* Prints "sterna COMMAND: ..." and a newline on stderr; returns `code`, so that callers can write
  * `return st_cli_fail("run", ST_EXIT_USAGE, "...")`. Control characters in the message become '?'. */

@@ -9,9 +9,9 @@
 
 static const st_command *const commands[] = {
 #if STERNA_TEXT
-    &st_command_run,  &st_command_perplexity,
+    &st_command_run,  &st_command_chat,    &st_command_perplexity,
 #endif
-    &st_command_info, &st_command_devices,    &st_command_validate, NULL,
+    &st_command_info, &st_command_devices, &st_command_validate,   NULL,
 };
 
 static void print_usage(FILE *out)
