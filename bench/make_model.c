@@ -55,13 +55,16 @@ static const st_option options[] = {
     {"--list", "-l", ST_OPTION_FLAG, AT(list), 0, 0, NULL, "list the shapes"},
 };
 
+static const st_option_table table = {"options", options, sizeof options / sizeof options[0]};
+static const st_option_group groups[] = {{&table, 0}};
+
 const st_command st_command_make_model = {
     .name = "make-model",
     .summary = "Write a model file with random weights in the shape of a published model.",
     .notes = "The file is valid, but says nothing sensible and has no tokenizer. The same options give the "
              "same\nbytes.",
-    .options = options,
-    .n_option = sizeof options / sizeof options[0],
+    .groups = groups,
+    .n_group = sizeof groups / sizeof groups[0],
     .params_size = sizeof(make_params),
     .defaults = make_defaults,
     .run = make_run,

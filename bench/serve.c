@@ -513,6 +513,9 @@ static const st_option options[] = {
     {"--output", "-o", ST_OPTION_TEXT, AT(format), 0, 0, "FORMAT", "table, md, csv or json"},
 };
 
+static const st_option_table table = {"options", options, sizeof options / sizeof options[0]};
+static const st_option_group groups[] = {{&table, 0}};
+
 const st_command st_command_serve = {
     .name = "serve",
     .summary = "Measure waiting times of requests that arrive at random.",
@@ -533,8 +536,8 @@ const st_command st_command_serve = {
         "rate\n"
         "that the engine cannot keep up with shows in a queue that grows with --requests. CSV and JSON have\n"
         "more columns. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.",
-    .options = options,
-    .n_option = sizeof options / sizeof options[0],
+    .groups = groups,
+    .n_group = sizeof groups / sizeof groups[0],
     .params_size = sizeof(serve_params),
     .defaults = serve_defaults,
     .run = serve_run,

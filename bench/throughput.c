@@ -426,6 +426,9 @@ static const st_option options[] = {
     {"--output", "-o", ST_OPTION_TEXT, AT(format), 0, 0, "FORMAT", "table, md, csv or json"},
 };
 
+static const st_option_table table = {"options", options, sizeof options / sizeof options[0]};
+static const st_option_group groups[] = {{&table, 0}};
+
 const st_command st_command_throughput = {
     .name = "throughput",
     .summary = "Measure continuous batching: tokens per second for numbers of sequences.",
@@ -445,8 +448,8 @@ const st_command st_command_throughput = {
         "also\n"
         "have each repetition, with counts, seconds, and a hash of the generated tokens, which depends only\n"
         "on model, seed and sizes. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.",
-    .options = options,
-    .n_option = sizeof options / sizeof options[0],
+    .groups = groups,
+    .n_group = sizeof groups / sizeof groups[0],
     .params_size = sizeof(throughput_params),
     .defaults = throughput_defaults,
     .run = throughput_run,

@@ -6,9 +6,9 @@ const char st_tool_name[] = "sterna";
 
 static const st_command *const commands[] = {
 #if STERNA_TEXT
-    &st_command_run,
+    &st_command_run,  &st_command_chat,    &st_command_perplexity,
 #endif
-    &st_command_info, &st_command_devices, &st_command_validate, NULL,
+    &st_command_info, &st_command_devices, &st_command_validate,   NULL,
 };
 
 int main(int argc, char **argv)

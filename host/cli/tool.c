@@ -25,16 +25,21 @@ static int run_command(const st_command *command, int argc, char **argv)
     assert(command->params_size <= sizeof params);
     command->defaults(params);
     char message[512];
+    int code = ST_EXIT_OK;
     switch (st_options_parse(command, argc, argv, params, message, sizeof message)) {
     case ST_PARSED_HELP:
         st_options_help(command, stdout);
-        return st_cli_finish(command->name, stdout, "standard output", ST_EXIT_OK);
+        code = st_cli_finish(command->name, stdout, "standard output", ST_EXIT_OK);
+        break;
     case ST_PARSED_ERROR:
-        return st_cli_fail(command->name, ST_EXIT_USAGE, "%s", message);
+        code = st_cli_fail(command->name, ST_EXIT_USAGE, "%s", message);
+        break;
     case ST_PARSED_OK:
+        code = command->run(params);
         break;
     }
-    return command->run(params);
+    st_options_free(command, params);
+    return code;
 }
 
 /* A closed standard stream would lend its number to the next file that is opened, and messages would go
