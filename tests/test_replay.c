@@ -149,11 +149,11 @@ Test(replay, few_recordings_serve_most_steps, .timeout = 120)
     static const struct {
         int32_t n_sequence, n_batch, n_draft, n_request;
         int least_percent; /* replays among steps; what was measured is in the log */
-    } loads[] = {{1, 64, 0, 40, 95},
-                 {1, 64, 8, 40, 90},
-                 {16, 128, 0, 400, 90},
-                 {16, 128, 8, 400, 70},
-                 {64, 512, 0, 600, 90}};
+    } loads[] = {{1, 64, 0, 20, 95},
+                 {1, 64, 8, 20, 90},
+                 {16, 128, 0, 200, 90},
+                 {16, 128, 8, 200, 70},
+                 {64, 512, 0, 300, 90}};
     sterna_model *model = small_model();
     for (size_t i = 0; i < sizeof loads / sizeof *loads; i++) {
         sterna_engine_params params;
