@@ -10,7 +10,7 @@
  *
  * Max_tok 1 is the GEMV of decoding, more are a GEMM: the variant is chosen for each call.
  *
- * docs/linear.c is a complete program. The conventions of sterna.h hold, and besides:
+ * docs/examples/linear.c is a complete program. The conventions of sterna.h hold, and besides:
  *
  *   - Device objects are made by `*_create` or `*_wrap` and ended by `*_destroy`, which takes the address and
  *     nulls it. A device lives until it is closed and its last buffer and linear are destroyed, so the order
@@ -115,12 +115,12 @@ typedef struct sterna_device_params {
 
 STERNA_API void sterna_device_defaults(sterna_device_params *params);
 
-/* Opens "auto" (or NULL), "cpu", "ref", "cuda:0" ...; sterna_devices lists them. "auto" never picks a
+/* Opens "auto" (or NULL), "cpu", "ref", "cuda:0" ...; sterna_device_describe lists them. "auto" never picks a
  * software driver. params may be NULL: defaults. */
 STERNA_API sterna_status sterna_device_open(const char *name, const sterna_device_params *params,
                                             sterna_device **device, sterna_error *error);
 STERNA_API void sterna_device_close(sterna_device **device);
-/* The device's name in sterna_devices ("auto" resolved). Lives as long as the handle. */
+/* The device's name in that list ("auto" resolved). Lives as long as the handle. */
 STERNA_API const char *sterna_device_name(const sterna_device *device);
 
 /* The two ops of this library are "norm_quant", which quantises, and "linear". A device has one or more

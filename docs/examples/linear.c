@@ -1,7 +1,7 @@
 /* Multiplies a small ternary matrix with two rows of activations, once from host memory and once from device
  * memory, and checks that both give the same bits.
  *
- *     cc docs/linear.c -o linear $(pkg-config --cflags --libs sterna) && ./linear [DEVICE] */
+ *     cc docs/examples/linear.c -o linear $(pkg-config --cflags --libs sterna) && ./linear [DEVICE] */
 #include <sterna/linear.h>
 
 #include <stdio.h>
