@@ -26,3 +26,21 @@ Test(examples, batch, .timeout = 60)
     cr_assert(strstr(s.err, "no such file"), "%s", s.err);
     spawned_free(&s);
 }
+
+/* It compares its two results itself. */
+Test(examples, linear, .timeout = 60)
+{
+    static const char *const devices[] = {"cpu", "ref"};
+    char first[4096] = "";
+    for (int i = 0; i < 2; i++) {
+        spawned s = spawn((const char *const[]){EXAMPLE_FOLDER "/example_linear", devices[i], NULL}, NULL);
+        cr_assert_eq(s.code, 0, "%s", s.err);
+        cr_assert(s.out_size > 20 && s.out_size < sizeof first);
+        cr_assert(i == 0 || strcmp(strchr(s.out, '\n'), strchr(first, '\n')) == 0, "%s and %s", s.out, first);
+        strcpy(first, s.out);
+        spawned_free(&s);
+    }
+    spawned s = spawn((const char *const[]){EXAMPLE_FOLDER "/example_linear", "abacus", NULL}, NULL);
+    cr_assert(s.code == 1 && strstr(s.err, "abacus"), "%s", s.err);
+    spawned_free(&s);
+}

@@ -73,10 +73,6 @@ static sterna_status create_scratch(sterna_linear *l, sterna_error *error)
 
 static sterna_status check_params(const sterna_linear_params *p, sterna_error *error)
 {
-    if (p->struct_size != sizeof *p)
-        return st_fail(error, STERNA_E_ARGUMENT,
-                       "linear parameters of %zu bytes instead of %zu: sterna_linear_defaults sets the size",
-                       p->struct_size, sizeof *p);
     if (p->max_tok < 1 || p->max_tok > ST_MAX_BATCH)
         return st_fail(error, STERNA_E_LIMIT, "max_tok is %d, not 1 ... %d", p->max_tok, ST_MAX_BATCH);
     if (!st_group_is_legal(p->act_group))
@@ -95,12 +91,16 @@ sterna_status sterna_linear_create(sterna_device *device, const sterna_matrix *m
         return st_fail(error, STERNA_E_ARGUMENT, "no device");
     sterna_linear_params p;
     sterna_linear_defaults(&p);
-    p = params ? *params : p;
+    sterna_matrix u;
     st_matrix m;
     st_outliers o;
-    sterna_status status = check_params(&p, error);
+    sterna_status status = params ? st_struct_read(&p, sizeof p, sizeof p, params, "linear parameters",
+                                                   "sterna_linear_defaults", error)
+                                  : STERNA_OK;
     if (status == STERNA_OK)
-        status = st_matrix_of(matrix, &m, &o, error);
+        status = check_params(&p, error);
+    if (status == STERNA_OK)
+        status = st_matrix_of(matrix, &u, &m, &o, error);
     if (status != STERNA_OK)
         return status;
     sterna_linear *l = st_calloc(1, sizeof *l);
@@ -116,8 +116,8 @@ sterna_status sterna_linear_create(sterna_device *device, const sterna_matrix *m
                          .int8 = m.type == ST_TERNARY || m.type == ST_Q8,
                          .device_only = p.device_only};
     device->n_object++;
-    status = device->dev->backend->weight_create(device->dev, &m, 1, matrix->bias, matrix->out_scale,
-                                                 o.count ? &o : NULL, &l->weight, error);
+    status = device->dev->backend->weight_create(device->dev, &m, 1, u.bias, u.out_scale, o.count ? &o : NULL,
+                                                 &l->weight, error);
     if (status == STERNA_OK)
         status = create_scratch(l, error);
     if (status == STERNA_OK)
@@ -148,19 +148,18 @@ void sterna_linear_destroy(sterna_linear **linear)
 
 sterna_status sterna_linear_describe(const sterna_linear *linear, sterna_linear_info *info)
 {
-    if (!linear || !info || info->struct_size != sizeof *info)
+    if (!linear || !info)
         return STERNA_E_ARGUMENT;
     const st_weight *w = linear->weight;
-    *info = (sterna_linear_info){.struct_size = sizeof *info,
-                                 .type = (sterna_type)w->type,
-                                 .rows = w->rows,
-                                 .cols = w->cols,
-                                 .group = w->group,
-                                 .act_group = linear->act_group,
-                                 .max_tok = linear->max_tok,
-                                 .weight_bytes = w->bytes,
-                                 .scratch_bytes = linear->scratch_bytes};
-    return STERNA_OK;
+    sterna_linear_info found = {.type = (sterna_type)w->type,
+                                .rows = w->rows,
+                                .cols = w->cols,
+                                .group = w->group,
+                                .act_group = linear->act_group,
+                                .max_tok = linear->max_tok,
+                                .weight_bytes = w->bytes,
+                                .scratch_bytes = linear->scratch_bytes};
+    return st_struct_write(info, &found, sizeof found);
 }
 
 static sterna_status check_int8(const sterna_linear *l, sterna_error *error)
@@ -177,9 +176,6 @@ sterna_status sterna_linear_planes(const sterna_linear *linear, int32_t n_row, s
 {
     if (!linear || !planes)
         return st_fail(error, STERNA_E_ARGUMENT, "no linear or no place for the planes");
-    if (planes->struct_size != sizeof *planes)
-        return st_fail(error, STERNA_E_ARGUMENT, "planes of %zu bytes instead of %zu: set struct_size",
-                       planes->struct_size, sizeof *planes);
     if (n_row < 1 || n_row > ST_MAX_BATCH)
         return st_fail(error, STERNA_E_LIMIT, "planes of %d rows, not 1 ... %d", n_row, ST_MAX_BATCH);
     sterna_status status = check_int8(linear, error);
@@ -187,16 +183,19 @@ sterna_status sterna_linear_planes(const sterna_linear *linear, int32_t n_row, s
         return status;
     st_qact q = planes_of(linear, n_row);
     st_qact_layout at = st_qact_planes(&q);
-    *planes = (sterna_planes){.struct_size = sizeof *planes,
-                              .code_stride = at.stride,
-                              .scale_offset = at.scale_offset,
-                              .sum_offset = at.sum_offset,
-                              .bytes = at.bytes,
-                              .n_scale = at.n_scale,
-                              .n_sum = at.n_sum,
-                              .act_group = q.act_group,
-                              .sum_group = q.sum_group};
-    return STERNA_OK;
+    sterna_planes found = {.code_stride = at.stride,
+                           .scale_offset = at.scale_offset,
+                           .sum_offset = at.sum_offset,
+                           .bytes = at.bytes,
+                           .n_scale = at.n_scale,
+                           .n_sum = at.n_sum,
+                           .act_group = q.act_group,
+                           .sum_group = q.sum_group};
+    size_t given = planes->struct_size;
+    return st_struct_write(planes, &found, sizeof found) == STERNA_OK
+               ? STERNA_OK
+               : st_fail(error, STERNA_E_ARGUMENT, "planes of %zu bytes instead of %zu: set struct_size",
+                         given, sizeof found);
 }
 
 sterna_status sterna_quantise_row(const float *x, int32_t cols, int32_t act_group, int8_t *codes,
@@ -271,10 +270,6 @@ static size_t stride_of(size_t stride, int32_t n_tok, int32_t n)
 
 static sterna_status check_host(const sterna_linear *l, const sterna_linear_host *h, sterna_error *error)
 {
-    if (h->struct_size != sizeof *h)
-        return st_fail(error, STERNA_E_ARGUMENT,
-                       "operands of %zu bytes instead of %zu: sterna_linear_host_defaults sets the size",
-                       h->struct_size, sizeof *h);
     if (l->device_only)
         return st_fail(error, STERNA_E_ARGUMENT, "this linear was created with device_only");
     sterna_status status = check_call(l, h->n_tok, h->input, error);
@@ -355,11 +350,16 @@ static void read_rows(st_device *dev, const st_buf *buf, float *y, int32_t n_tok
                            (size_t)rows * n * sizeof *y);
 }
 
-sterna_status sterna_linear_run(sterna_linear *l, const sterna_linear_host *h, sterna_error *error)
+sterna_status sterna_linear_run(sterna_linear *l, const sterna_linear_host *theirs, sterna_error *error)
 {
-    if (!l || !h)
+    if (!l || !theirs)
         return st_fail(error, STERNA_E_ARGUMENT, "no linear or no operands");
-    sterna_status status = check_host(l, h, error);
+    sterna_linear_host ours, *h = &ours;
+    sterna_linear_host_defaults(h);
+    sterna_status status =
+        st_struct_read(h, sizeof *h, sizeof *h, theirs, "operands", "sterna_linear_host_defaults", error);
+    if (status == STERNA_OK)
+        status = check_host(l, h, error);
     if (status != STERNA_OK)
         return status;
     st_device *dev = l->device->dev;
@@ -472,10 +472,6 @@ static sterna_status verify_planes(const sterna_linear *l, const sterna_buffer *
 static sterna_status check_device(const sterna_linear *l, const sterna_linear_device *d, step *s,
                                   sterna_error *error)
 {
-    if (d->struct_size != sizeof *d)
-        return st_fail(error, STERNA_E_ARGUMENT,
-                       "operands of %zu bytes instead of %zu: sterna_linear_device_defaults sets the size",
-                       d->struct_size, sizeof *d);
     sterna_status status = check_call(l, d->n_tok, d->input, error);
     if (status != STERNA_OK)
         return status;
@@ -501,12 +497,19 @@ static sterna_status check_device(const sterna_linear *l, const sterna_linear_de
     return status;
 }
 
-sterna_status sterna_linear_run_device(sterna_linear *l, const sterna_linear_device *d, sterna_error *error)
+sterna_status sterna_linear_run_device(sterna_linear *l, const sterna_linear_device *theirs,
+                                       sterna_error *error)
 {
-    if (!l || !d)
+    if (!l || !theirs)
         return st_fail(error, STERNA_E_ARGUMENT, "no linear or no operands");
+    sterna_linear_device ours, *d = &ours;
+    sterna_linear_device_defaults(d);
+    sterna_status status =
+        st_struct_read(d, sizeof *d, sizeof *d, theirs, "operands", "sterna_linear_device_defaults", error);
+    if (status != STERNA_OK)
+        return status;
     step s = {.linear = l, .n_tok = d->n_tok, .input = d->input, .accumulate = d->accumulate};
-    sterna_status status = check_device(l, d, &s, error);
+    status = check_device(l, d, &s, error);
     if (status != STERNA_OK)
         return status;
     bool int8 = d->input == STERNA_INPUT_INT8;

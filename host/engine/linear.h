@@ -47,9 +47,9 @@ static inline sterna_status st_device_failure(sterna_device *device, sterna_erro
     return st_device_step(device, 1, 0, NULL, NULL, error);
 }
 
-/* Checks all of a user's matrix and puts it in the seam's terms. */
-sterna_status st_matrix_of(const sterna_matrix *user, st_matrix *matrix, st_outliers *outliers,
-                           sterna_error *error);
+/* Reads a user's matrix into `user`, checks all of it, and puts it in the seam's terms. */
+sterna_status st_matrix_of(const sterna_matrix *theirs, sterna_matrix *user, st_matrix *matrix,
+                           st_outliers *outliers, sterna_error *error);
 bool st_group_is_legal(int32_t group);
 
 #endif

@@ -60,12 +60,11 @@ sterna_status sterna_device_open(const char *name, const sterna_device_params *p
     *device = NULL;
     sterna_device_params p;
     sterna_device_defaults(&p);
-    if (params && params->struct_size != sizeof p) /* it has not grown yet; other sizes are mistakes */
-        return st_fail(error, STERNA_E_ARGUMENT,
-                       "device parameters of %zu bytes instead of %zu: sterna_device_defaults sets the size",
-                       params->struct_size, sizeof p);
-    if (params)
-        p = *params;
+    sterna_status status = params ? st_struct_read(&p, sizeof p, sizeof p, params, "device parameters",
+                                                   "sterna_device_defaults", error)
+                                  : STERNA_OK;
+    if (status != STERNA_OK)
+        return status;
     if (p.n_thread < 0 || p.n_thread > ST_MAX_THREAD)
         return st_fail(error, STERNA_E_ARGUMENT, "n_thread is %d, not 0 ... %d", p.n_thread, ST_MAX_THREAD);
     st_log log = {p.log, p.user};
@@ -81,7 +80,7 @@ sterna_status sterna_device_open(const char *name, const sterna_device_params *p
     st_device_params inner = {
         .n_thread = (int32_t)st_min(p.n_thread, cpus), .trace = p.trace, .check = p.check, .log = log};
     name = name ? name : "auto";
-    sterna_status status = st_device_open(name, &inner, &d->dev, error);
+    status = st_device_open(name, &inner, &d->dev, error);
     if (status == STERNA_OK) {
         find_name(d, name);
         status = create_arrays(d, error);

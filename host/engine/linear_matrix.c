@@ -222,14 +222,16 @@ static sterna_status check_outliers(const st_matrix *m, const st_outliers *o, st
     return STERNA_OK;
 }
 
-sterna_status st_matrix_of(const sterna_matrix *u, st_matrix *m, st_outliers *o, sterna_error *error)
+sterna_status st_matrix_of(const sterna_matrix *theirs, sterna_matrix *u, st_matrix *m, st_outliers *o,
+                           sterna_error *error)
 {
-    if (!u)
+    if (!theirs)
         return st_fail(error, STERNA_E_ARGUMENT, "no matrix");
-    if (u->struct_size != sizeof *u)
-        return st_fail(error, STERNA_E_ARGUMENT,
-                       "a matrix of %zu bytes instead of %zu: sterna_matrix_defaults sets the size",
-                       u->struct_size, sizeof *u);
+    sterna_matrix_defaults(u);
+    sterna_status status =
+        st_struct_read(u, sizeof *u, sizeof *u, theirs, "a matrix", "sterna_matrix_defaults", error);
+    if (status != STERNA_OK)
+        return status;
     if (!type_is_legal(u->type))
         return st_fail(error, STERNA_E_ARGUMENT, "there is no matrix type %d", (int)u->type);
     *m = (st_matrix){.type = (st_type)u->type,
@@ -241,7 +243,7 @@ sterna_status st_matrix_of(const sterna_matrix *u, st_matrix *m, st_outliers *o,
                      .data = u->data,
                      .scale = u->scale};
     *o = (st_outliers){u->n_outlier, u->outlier_row, u->outlier_col, u->outlier_f16};
-    sterna_status status = check_fields(u, m, error);
+    status = check_fields(u, m, error);
     if (status == STERNA_OK && is_scaled(m->type))
         status = check_scales(m, error);
     if (status == STERNA_OK && m->type == ST_TERNARY)
@@ -259,7 +261,8 @@ sterna_status st_matrix_of(const sterna_matrix *u, st_matrix *m, st_outliers *o,
 
 sterna_status sterna_matrix_check(const sterna_matrix *matrix, sterna_error *error)
 {
+    sterna_matrix u;
     st_matrix m;
     st_outliers o;
-    return st_matrix_of(matrix, &m, &o, error);
+    return st_matrix_of(matrix, &u, &m, &o, error);
 }
