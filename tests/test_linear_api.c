@@ -66,6 +66,30 @@ Test(linear_api, describes_itself)
     sterna_device_close(&s.device);
 }
 
+/* Programs built against a newer or an older header. */
+Test(linear_api, structs_may_grow)
+{
+    scene s;
+    scene_open(&s, "ref", false);
+    sterna_linear *linear = scene_linear(&s, 1, 0);
+    struct {
+        sterna_linear_host h;
+        uint64_t more;
+    } newer = {host_operands(1), 0};
+    newer.h.struct_size = sizeof newer;
+    OK(sterna_linear_run(linear, &newer.h, error));
+    newer.more = UINT64_C(1) << 56;
+    REFUSED(sterna_linear_run(linear, &newer.h, error), STERNA_E_UNSUPPORTED,
+            "operands of 80 bytes, of which this version knows 72: byte 79 is not zero");
+    sterna_linear_info older;
+    memset(&older, 0xff, sizeof older);
+    older.struct_size = offsetof(sterna_linear_info, weight_bytes);
+    cr_assert_eq(sterna_linear_describe(linear, &older), STERNA_OK);
+    cr_assert(older.max_tok == 1 && older.weight_bytes == UINT64_MAX && older.scratch_bytes == UINT64_MAX);
+    sterna_linear_destroy(&linear);
+    sterna_device_close(&s.device);
+}
+
 Test(linear_api, traces_the_last_call)
 {
     scene s;
