@@ -13,7 +13,7 @@ enum { CHUNK = 48, CHUNKS = 3 };
  * comes from before biases. */
 static double forced_logprob(sterna_engine *engine, const sterna_token *prompt, int32_t n, sterna_token next)
 {
-    sterna_bias bias = {next, 1e6f};
+    sterna_logit_bias bias = {next, 1e6f};
     sterna_request request;
     sterna_error error;
     sterna_request_defaults(&request);

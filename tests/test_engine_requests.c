@@ -263,7 +263,7 @@ Test(requests, logprobs_are_those_of_the_model)
     check_logprobs(q, 0);
     q.temperature = 3.0f;
     check_logprobs(q, 0);
-    const sterna_bias bias[3] = {{70, 30.0f}, {80, -INFINITY}, {81, -2.0f}};
+    const sterna_logit_bias bias[3] = {{70, 30.0f}, {80, -INFINITY}, {81, -2.0f}};
     q.bias = bias;
     q.n_bias = 3;
     q.repetition_penalty = 1.3f;
@@ -276,15 +276,15 @@ Test(requests, biases_ban_and_force)
 {
     sterna_request q = request_of(10, 40);
     q.temperature = 1.0f;
-    sterna_bias force = {123, 1000.0f};
+    sterna_logit_bias force = {123, 1000.0f};
     q.bias = &force;
     q.n_bias = 1;
     rig_result forced = alone(&q, 0);
     for (int i = 0; i < 40; i++)
         cr_assert_eq(forced.token[i], 123);
-    static sterna_bias ban[260];
+    static sterna_logit_bias ban[260];
     for (int i = 0; i < 260; i++)
-        ban[i] = (sterna_bias){i, -INFINITY};
+        ban[i] = (sterna_logit_bias){i, -INFINITY};
     q.bias = ban;
     q.n_bias = 260;
     q.temperature = 5.0f;

@@ -116,22 +116,22 @@ static int try_format(st_chat *chat)
 
 static int prepare_request(st_chat *chat)
 {
-    size_t n;
+    int32_t n;
     const char *const *stops = sterna_chat_stops(chat->format, &n);
     chat->request = st_sampling_request(&chat->params->sampling);
     st_lists_set(&chat->lists, &chat->request);
-    size_t n_own = (size_t)chat->request.n_stop;
-    if (n + n_own > STERNA_MAX_STOP)
+    int32_t n_own = chat->request.n_stop, n_all = n + n_own;
+    if (n_all > STERNA_MAX_STOP)
         return st_cli_fail("chat", ST_EXIT_USAGE,
-                           "--stop: %zu texts, but at most %zu are possible beside those of the format %s",
+                           "--stop: %d texts, but at most %d are possible beside those of the format %s",
                            n_own, STERNA_MAX_STOP - n, chat->format);
-    chat->stop = calloc(n + n_own + 1, sizeof *chat->stop);
+    chat->stop = calloc((size_t)n_all + 1, sizeof *chat->stop);
     if (!chat->stop)
         return st_cli_fail("chat", ST_EXIT_FAILURE, "out of memory for the options");
-    for (size_t i = 0; i < n + n_own; i++)
+    for (int32_t i = 0; i < n_all; i++)
         chat->stop[i] = i < n ? stops[i] : chat->request.stop[i - n];
     chat->request.stop = chat->stop;
-    chat->request.n_stop = (int32_t)(n + n_own);
+    chat->request.n_stop = n_all;
     return ST_EXIT_OK;
 }
 
