@@ -261,6 +261,20 @@ Test(sched, samples_compute_their_prompt_once)
     compute_samples(600);
 }
 
+Test(sched, the_last_token_of_a_prompt_may_be_all_that_is_left)
+{
+    create(2, 512, 100, 40);
+    static int32_t prompt[65];
+    fresh_prompt(prompt, 65);
+    submit_prompt(prompt, 65, 1, 2);
+    cr_assert_eq(step()->n_token, 65); /* the other sample waits for the page, and the first one ends */
+    const st_plan *plan = st_sched_plan(&s, 1.0);
+    cr_assert(plan->n_part == 1 && plan->n_token == 1 && plan->n_out == 1 && plan->prompt);
+    complete(plan);
+    cr_assert_eq(st_sched_unfinished(&s), 0);
+    st_sched_destroy(&s);
+}
+
 Test(sched, equal_pages_become_one)
 {
     create(2, 512, 512, 16);
