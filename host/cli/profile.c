@@ -146,7 +146,7 @@ static int profile_run(const void *params)
 static void profile_defaults(void *params)
 {
     profile_params *p = params;
-    *p = (profile_params){.prompt = 512, .generate = 64, .sequences = 1, .seed = 1};
+    *p = (profile_params){.generate = 64, .sequences = 1, .seed = 1};
     st_session_defaults(&p->session);
 }
 
@@ -155,7 +155,8 @@ static const st_option options[] = {
     {"--model", "-m", ST_OPTION_TEXT, AT(session.model), 0, 0, "FILE", "GGUF file with ternary weights"},
     {"--device", NULL, ST_OPTION_TEXT, AT(session.device), 0, 0, "NAME", "where to run; see sterna devices"},
     {"--threads", "-t", ST_OPTION_INT, AT(session.threads), 0, 256, "N", "CPU threads; 0 = physical cores"},
-    {"--n-prompt", "-p", ST_OPTION_INT, AT(prompt), 1, 1 << 20, "N", "random prompt tokens of each sequence"},
+    {"--n-prompt", "-p", ST_OPTION_INT, AT(prompt), 0, 1 << 20, "N",
+     "random prompt tokens of each sequence; 0 = 512, or as many as fit the context"},
     {"--n-gen", "-n", ST_OPTION_INT, AT(generate), 1, 1 << 20, "N", "decode steps"},
     {"--parallel", "-b", ST_OPTION_INT, AT(sequences), 1, 1024, "N", "sequences that run at the same time"},
     {"--batch-size", NULL, ST_OPTION_INT, AT(session.batch_size), 1, 8192, "N", "tokens per step at most"},

@@ -33,7 +33,7 @@ static int32_t multiply(const unsigned char *codes, const int8_t *activations)
     }
     for (int j = 1; j < 8; j++)
         sum[0] = _mm256_add_epi16(sum[0], sum[j]);
-    return _mm256_extract_epi32(sum[0], 0) ^ _mm256_extract_epi32(sum[0], 7);
+    return _mm256_extract_epi16(sum[0], 0) + _mm256_extract_epi16(sum[0], 15); /* all lanes are alike */
 }
 
 static bool supported(void)

@@ -2,6 +2,7 @@
 #include "host/profile/page.h"
 
 #include <math.h>
+#include <string.h>
 
 void st_html_text(FILE *out, const char *text)
 {
@@ -80,7 +81,12 @@ static void write_facts(const st_profile *p, FILE *out)
 
 static void write_tile(FILE *out, const char *name, const char *value, const char *small)
 {
-    fprintf(out, "<div><dt>%s</dt><dd>%s", name, value);
+    /* The unit, if there is one, is smaller than the number. */
+    const char *unit = strchr(value, ' ');
+    int digits = unit ? (int)(unit - value) : (int)strlen(value);
+    fprintf(out, "<div><dt>%s</dt><dd>%.*s", name, digits, value);
+    if (unit)
+        fprintf(out, "<span>&nbsp;%s</span>", unit + 1);
     if (small[0])
         fprintf(out, "<small>%s</small>", small);
     fputs("</dd></div>\n", out);

@@ -6,9 +6,9 @@
 #include <string.h>
 
 /* Of the drawing, in its own units; on a wide screen they are about pixels. */
-enum { WIDTH = 540, HEIGHT = 430, LEFT = 56, RIGHT = 14, TOP = 14, BOTTOM = 50 };
-#define FONT       12.0
-#define CHAR_WIDTH 7.0 /* of the labels' font, an upper estimate of the mean */
+enum { WIDTH = 460, HEIGHT = 390, LEFT = 56, RIGHT = 14, TOP = 14, BOTTOM = 50 };
+#define FONT       11.5
+#define CHAR_WIDTH 6.7 /* of the labels' font, an upper estimate of the mean */
 
 enum { MAX_BOX = 2 * (ST_OP_COUNT + ST_PLACE_COUNT) + 24 };
 
@@ -333,7 +333,7 @@ static void write_panel(panel *p, st_phase which, FILE *out)
     collect_marks(p, &p->profile->phase[which]);
     fprintf(out,
             "<figure class=\"card\"><h3>%s</h3>\n<div class=\"scroll\"><svg class=\"small\" viewBox=\"0 0 %d "
-            "%d\" font-size=\"%.0f\" role=\"img\" "
+            "%d\" font-size=\"%.1f\" role=\"img\" "
             "aria-label=\"Roofline of %s\" data-roofline=\"%s\">\n",
             which == ST_PHASE_PREFILL ? "Prefill" : "Decode", WIDTH, HEIGHT, FONT, st_phase_name(which),
             st_phase_name(which));

@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-enum { WIDTH = 1100, LEFT = 64, RIGHT = 12, LANE = 34, LAYER_WIDTH = 530, LAYER_HEIGHT = 190 };
+enum { WIDTH = 1100, LEFT = 64, RIGHT = 12, LANE = 34, LAYER_WIDTH = 460, LAYER_HEIGHT = 190 };
 #define FONT       12.0
 #define CHAR_WIDTH 6.6
 
@@ -188,7 +188,7 @@ static void write_timeline(const st_profile *p, st_phase which, FILE *out)
     fprintf(out, "<h3 style=\"margin-top:18px\">One step of %d row%s: %s</h3>\n<div class=\"scroll\">",
             s->n_token, s->n_token == 1 ? "" : "s", st_scaled(l.seconds, "s", text));
     fprintf(out,
-            "<svg viewBox=\"0 0 %d %.0f\" font-size=\"%.0f\" role=\"img\" aria-label=\"Timeline of one %s "
+            "<svg viewBox=\"0 0 %d %.0f\" font-size=\"%.1f\" role=\"img\" aria-label=\"Timeline of one %s "
             "step\" data-timeline=\"%s\">\n",
             WIDTH, bottom + 22.0, FONT, st_phase_name(which), st_phase_name(which));
     write_ticks(&l, bottom, out);
@@ -221,7 +221,7 @@ static void write_layers(const st_profile *p, st_phase which, FILE *out)
     fprintf(out,
             "<figure class=\"card\"><h3>%s: time per layer and step</h3>\n<div class=\"scroll\"><svg "
             "class=\"small\" viewBox=\"0 0 %d %d\" "
-            "font-size=\"%.0f\" role=\"img\" aria-label=\"Time of each layer\" data-layers=\"%s\">\n",
+            "font-size=\"%.1f\" role=\"img\" aria-label=\"Time of each layer\" data-layers=\"%s\">\n",
             which == ST_PHASE_PREFILL ? "Prefill" : "Decode", LAYER_WIDTH, LAYER_HEIGHT, FONT,
             st_phase_name(which));
     for (int i = 0; i * step <= most; i++) {

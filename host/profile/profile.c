@@ -28,7 +28,6 @@ const char *st_phase_name(st_phase phase)
 void st_profile_defaults(st_profile_options *options)
 {
     *options = (st_profile_options){.device = "auto",
-                                    .n_prompt = 512,
                                     .n_generate = 64,
                                     .n_sequence = 1,
                                     .n_batch = 512,
@@ -40,7 +39,7 @@ void st_profile_defaults(st_profile_options *options)
 typedef struct measurement {
     const sterna_model *model;
     const st_config *config;
-    const st_profile_options *options;
+    st_profile_options *options; /* the profile's */
     st_profile *profile;
     sterna_engine *engine;
     st_probe *probe; /* the engine's device */
@@ -56,34 +55,46 @@ typedef struct measurement {
 
 /* ---- what is asked for ---- */
 
-/* Tokens that a sequence may generate while the prompts of the others are still computed, at most. */
-static int64_t early_tokens(const st_profile_options *o)
+/* Tokens that a sequence may generate before the prompts of all others are computed. */
+static int64_t early_tokens(const st_profile_options *o, int64_t n_prompt)
 {
     int64_t rows = o->n_batch - o->n_sequence + 1; /* of a step that prompts get */
-    return st_ceil_div((int64_t)(o->n_sequence - 1) * o->n_prompt, rows) + 1;
+    return st_ceil_div((o->n_sequence - 1) * n_prompt, rows) + 1;
+}
+
+static int64_t positions(const st_profile_options *o, int64_t n_prompt)
+{
+    return n_prompt + early_tokens(o, n_prompt) + o->n_generate;
 }
 
 static sterna_status check_options(measurement *m, sterna_error *error)
 {
-    const st_profile_options *o = m->options;
+    enum { DEFAULT_PROMPT = 512 };
+    st_profile_options *o = m->options;
     if (o->n_batch < 1 || o->n_batch > ST_MAX_BATCH)
         return st_fail(error, STERNA_E_ARGUMENT, "%d rows a step, not 1 ... %d", o->n_batch, ST_MAX_BATCH);
     if (o->n_sequence < 1 || o->n_sequence > ST_MAX_SEQUENCE || o->n_sequence > o->n_batch)
         return st_fail(error, STERNA_E_ARGUMENT, "%d sequences, not 1 ... %d (a step has %d rows)",
                        o->n_sequence, (int)st_min(ST_MAX_SEQUENCE, o->n_batch), o->n_batch);
-    if (o->n_prompt < 1 || o->n_generate < 1)
-        return st_fail(error, STERNA_E_ARGUMENT, "%d prompt tokens and %d to generate, not 1 or more of each",
-                       o->n_prompt, o->n_generate);
-    int64_t early = early_tokens(o), needed = o->n_prompt + early + o->n_generate;
+    if (o->n_prompt < 0 || o->n_generate < 1)
+        return st_fail(error, STERNA_E_ARGUMENT,
+                       "%d prompt tokens and %d decode steps, not 1 or more of each", o->n_prompt,
+                       o->n_generate);
+    if (o->n_prompt == 0)
+        for (o->n_prompt = DEFAULT_PROMPT;
+             o->n_prompt > 1 && positions(o, o->n_prompt) > m->config->n_context;)
+            o->n_prompt--;
+    int64_t needed = positions(o, o->n_prompt), all = (int64_t)o->n_sequence * o->n_prompt;
     if (needed > m->config->n_context)
-        return st_fail(error, STERNA_E_LIMIT,
-                       "%d prompt tokens, up to %lld generated until the last prompt is computed, and %d "
-                       "decode steps are %lld positions; the model was made for %d",
-                       o->n_prompt, (long long)early, o->n_generate, (long long)needed, m->config->n_context);
-    int64_t prompts = (int64_t)o->n_sequence * o->n_prompt;
-    if (prompts > ST_QUEUE_TOKENS && o->n_sequence > 1)
+        return st_fail(
+            error, STERNA_E_LIMIT,
+            "%d prompt tokens, up to %lld generated before all prompts are computed, and %d decode "
+            "steps need %lld positions; the model was made for %d",
+            o->n_prompt, (long long)early_tokens(o, o->n_prompt), o->n_generate, (long long)needed,
+            m->config->n_context);
+    if (all > ST_QUEUE_TOKENS && o->n_sequence > 1)
         return st_fail(error, STERNA_E_LIMIT, "%d sequences of %d prompt tokens are %lld; the queue holds %d",
-                       o->n_sequence, o->n_prompt, (long long)prompts, ST_QUEUE_TOKENS);
+                       o->n_sequence, o->n_prompt, (long long)all, ST_QUEUE_TOKENS);
     m->n_context = (int32_t)needed;
     return STERNA_OK;
 }
@@ -252,7 +263,7 @@ static sterna_status warm_up(measurement *m, sterna_error *error)
 {
     enum { DECODE_STEPS = 3 };
     int32_t n_prompt = (int32_t)st_min(m->options->n_prompt, m->options->n_batch);
-    int32_t n_predict = (int32_t)st_min(DECODE_STEPS, m->n_context - n_prompt);
+    int32_t n_predict = (int32_t)st_min(DECODE_STEPS, m->n_context - n_prompt); /* at least 2 */
     sterna_status status = submit(m, 0, n_prompt, n_predict, NULL, error);
     m->first_id = INT64_MAX; /* nobody's events count */
     for (int64_t left = 1; left > 0 && status == STERNA_OK;) {
@@ -368,7 +379,7 @@ sterna_status st_profile_run(const sterna_model *model, const st_profile_options
     memset(profile, 0, sizeof *profile);
     profile->options = *options;
     measurement m = {
-        .model = model, .config = st_model_config(model), .options = options, .profile = profile};
+        .model = model, .config = st_model_config(model), .options = &profile->options, .profile = profile};
     sterna_status status = measure(&m, error);
     st_collector_close(&m.collector);
     sterna_engine_close(&m.engine);

@@ -85,6 +85,10 @@ static void print_summary(const st_profile *p, st_phase which, FILE *out)
     if (phase->n_taken > ST_TAKEN_RATE * phase->seconds)
         fprintf(out, "(other work took processors away %lld times: times are too long)\n",
                 (long long)phase->n_taken);
+    if (phase->engine_bytes < phase->cost.weight + phase->cost.kv)
+        fprintf(out, "(%s of it weights and KV; %s if rows of a sequence shared the keys they read)\n",
+                st_scaled((double)(phase->cost.weight + phase->cost.kv), "B", a),
+                st_scaled((double)phase->engine_bytes, "B", b));
     fprintf(out, "with weights in FP16 %.2f times the bytes, INT8 %.2f, INT4 %.2f\n",
             st_ratio((double)phase->cost.fp16, (double)phase->cost.bytes),
             st_ratio((double)phase->cost.int8, (double)phase->cost.bytes),
