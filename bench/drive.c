@@ -105,7 +105,7 @@ static sterna_status take_events(st_drive *d, double now, sterna_error *error)
         }
         if (event->finish != STERNA_FINISH_NONE) {
             o->finished = true;
-            o->queued = event->seconds_queued;
+            o->queued = d->cpu_clock ? NAN : event->seconds_queued;
             o->n_cached = event->n_cached;
             o->n_preempted = event->n_preempted;
             d->n_finished++;
@@ -114,10 +114,23 @@ static sterna_status take_events(st_drive *d, double now, sterna_error *error)
     return STERNA_OK;
 }
 
-static void sleep_for(double seconds)
+static double time_of(const st_drive *d)
 {
-    struct timespec time = {.tv_sec = (time_t)seconds};
-    time.tv_nsec = (long)(1e9 * (seconds - (double)time.tv_sec));
+    return (d->cpu_clock ? st_clock_cpu() : st_clock()) - d->zero;
+}
+
+/* Lets time pass until `due`, or a part of it. */
+static void wait_until(st_drive *d, double due)
+{
+    double seconds = due - time_of(d);
+    if (seconds <= 0.0)
+        return;
+    if (d->cpu_clock) {
+        d->zero -= seconds;
+        return;
+    }
+    seconds = fmin(seconds, 0.5);
+    struct timespec time = {.tv_nsec = (long)(1e9 * seconds)};
     nanosleep(&time, NULL); /* an interrupt ends it, and go_on sees why */
 }
 
@@ -146,22 +159,24 @@ sterna_status st_drive_run(st_drive *d, sterna_engine *engine, sterna_error *err
         return status;
     d->engine = engine;
     sterna_engine_statistics(engine, &start);
-    double begin = st_clock(), now = 0.0;
+    d->zero = 0.0;
+    d->zero = time_of(d);
+    double now = 0.0;
     int64_t left = 0;
     while (d->n_finished < w->n_request) {
         if ((status = submit_due(d, now, error)) != STERNA_OK)
             return status;
         if ((left = sterna_step(engine, error)) < 0)
             return (sterna_status)left;
-        now = st_clock() - begin;
+        now = time_of(d);
         if ((status = take_events(d, now, error)) != STERNA_OK)
             return status;
         d->n_inside_max = left > d->n_inside_max ? (int32_t)left : d->n_inside_max;
         if (!d->go_on(d, now))
             return error->status = STERNA_E_ABORTED;
-        if (left == 0 && d->n_sent < w->n_request && w->arrival[d->n_sent].at > now)
-            sleep_for(fmin(w->arrival[d->n_sent].at - now, 0.5));
-        now = st_clock() - begin;
+        if (left == 0 && d->n_sent < w->n_request)
+            wait_until(d, w->arrival[d->n_sent].at);
+        now = time_of(d);
     }
     d->seconds = now;
     d->statistics.struct_size = sizeof d->statistics;

@@ -4,11 +4,21 @@
 #include <stdlib.h>
 #include <time.h>
 
-double st_clock(void)
+static double seconds_of(clockid_t clock)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+double st_clock(void)
+{
+    return seconds_of(CLOCK_MONOTONIC);
+}
+
+double st_clock_cpu(void)
+{
+    return seconds_of(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 uint64_t st_draw(uint64_t *state)

@@ -4,7 +4,8 @@
 
 #include "sterna/sterna.h"
 
-double st_clock(void); /* seconds, monotonic */
+double st_clock(void);     /* seconds, monotonic */
+double st_clock_cpu(void); /* seconds of computing by all threads of the process */
 
 /* ---- random numbers: splitmix64, so that a seed means the same everywhere ---- */
 uint64_t st_draw(uint64_t *state);

@@ -13,7 +13,7 @@ enum { MAX_REQUEST = 1000000, MAX_SEQUENCE = 1024, MAX_CONTEXT = 1 << 20 };
 
 typedef struct serve_params {
     st_setup_params setup;
-    const char *rates, *prompts, *predict, *prefill, *prefix_cache, *format, *trace;
+    const char *rates, *prompts, *predict, *prefill, *prefix_cache, *clock, *format, *trace;
     int32_t requests, sequences, common;
     float common_share;
     uint64_t seed;
@@ -116,7 +116,8 @@ static void figures_of(const st_drive *d, int class, double *memory, double f[N_
             continue;
         add(&ttft, o->first - a->at);
         add(&e2e, o->last - a->at);
-        add(&queue, o->submitted - a->at + o->queued);
+        if (!d->cpu_clock)
+            add(&queue, o->submitted - a->at + o->queued);
         for (int32_t g = 0; g < o->n_generated - 1; g++)
             add(&itl, d->gap[o->first_gap + g]);
         total->n_request++;
@@ -254,7 +255,7 @@ typedef struct serve {
     double rates[ST_MAX_LIST];
     int n_rate;
     bool wanted[2]; /* by sterna_prefill */
-    bool prefix_cache;
+    bool prefix_cache, cpu_clock;
     int32_t n_vocab;
     st_format format;
     st_report *report, *trace;
@@ -303,11 +304,15 @@ static sterna_status warm_up(const serve *s, sterna_engine *engine, sterna_error
     return status;
 }
 
-static void report_facts(serve *s, sterna_engine *engine)
+/* Facts, once; and whether the clock can see what the device does. */
+static int report_facts(serve *s, sterna_engine *engine)
 {
     const serve_params *p = s->params;
     sterna_device_info device = {.struct_size = sizeof device};
     sterna_engine_device(engine, &device);
+    if (s->cpu_clock && strcmp(device.name, "cpu") != 0 && strcmp(device.name, "ref") != 0)
+        return st_cli_fail("serve", ST_EXIT_USAGE, "--clock cpu: it does not see what device %s does",
+                           device.name);
     for (int i = 0; i < 2 && !s->has_facts; i++) {
         st_report *r = i ? s->trace : s->report;
         st_setup_facts("serve", &p->setup, s->model, &device, r);
@@ -318,9 +323,11 @@ static void report_facts(serve *s, sterna_engine *engine)
         st_report_fact(r, "predict_range", ST_CELL_TEXT, p->predict, 0);
         st_report_fact(r, "prefix_cache", ST_CELL_TEXT, p->prefix_cache, 0);
         st_report_fact(r, "seed", ST_CELL_COUNT, NULL, (double)p->seed);
+        st_report_fact(r, "clock", ST_CELL_TEXT, p->clock, 0);
         st_report_fact(r, "percentiles", ST_CELL_TEXT, "nearest rank", 0);
     }
     s->has_facts = true;
+    return ST_EXIT_OK;
 }
 
 /* Plays the workload with one way of prefilling, and fills figures[ALL and classes]. */
@@ -338,10 +345,12 @@ static int run_prefill(serve *s, double rate, sterna_prefill prefill, double (*f
     int code = st_setup_engine("serve", &p->setup, &size, s->model, &engine);
     if (code != ST_EXIT_OK)
         return code;
-    report_facts(s, engine);
-    st_drive d = {.workload = &s->workload, .n_vocab = s->n_vocab, .go_on = go_on};
+    code = report_facts(s, engine);
+    st_drive d = {.workload = &s->workload, .n_vocab = s->n_vocab, .cpu_clock = s->cpu_clock, .go_on = go_on};
     double *memory = NULL;
-    if (warm_up(s, engine, &error) != STERNA_OK || st_drive_run(&d, engine, &error) != STERNA_OK) {
+    if (code != ST_EXIT_OK) {
+        st_setup_progress(NULL);
+    } else if (warm_up(s, engine, &error) != STERNA_OK || st_drive_run(&d, engine, &error) != STERNA_OK) {
         code = fail_run(&error);
     } else {
         int64_t n_gap = 0;
@@ -437,6 +446,13 @@ static int read_options(const serve_params *p, serve *s)
     s->prefix_cache = strcmp(p->prefix_cache, "on") == 0;
     if (!s->prefix_cache && strcmp(p->prefix_cache, "off") != 0)
         return st_cli_fail("serve", ST_EXIT_USAGE, "--prefix-cache: '%s' is not on or off", p->prefix_cache);
+    s->cpu_clock = strcmp(p->clock, "cpu") == 0;
+    if (!s->cpu_clock && strcmp(p->clock, "wall") != 0)
+        return st_cli_fail("serve", ST_EXIT_USAGE, "--clock: '%s' is not wall or cpu", p->clock);
+    if (s->cpu_clock && p->setup.threads != 1)
+        return st_cli_fail("serve", ST_EXIT_USAGE,
+                           "--clock cpu: threads that wait count as computing; it needs "
+                           "--threads 1");
     if (!st_format_parse(p->format, &s->format))
         return st_cli_fail("serve", ST_EXIT_USAGE, "--output: '%s' is not table, md, csv or json", p->format);
     if (p->sequences > p->setup.batch_size)
@@ -483,6 +499,7 @@ static void serve_defaults(void *params)
                                              .predict = "16..64",
                                              .prefill = "fair",
                                              .prefix_cache = "on",
+                                             .clock = "wall",
                                              .format = "table",
                                              .requests = 200,
                                              .sequences = 8,
@@ -509,6 +526,8 @@ static const st_option options[] = {
      "a system prompt of so many tokens before a share of the prompts"},
     {"--common-share", NULL, ST_OPTION_REAL, AT(common_share), 0, 1, "F", "that share"},
     {"--seed", NULL, ST_OPTION_SEED, AT(seed), 0, 0, "N", "seed of arrivals, lengths and prompts"},
+    {"--clock", NULL, ST_OPTION_TEXT, AT(clock), 0, 0, "wall|cpu",
+     "cpu: time is the process's computing time (no queue times); for busy machines, on the CPU with -t 1"},
     {"--trace", NULL, ST_OPTION_TEXT, AT(trace), 0, 0, "FILE", "write what became of each request, as CSV"},
     {"--output", "-o", ST_OPTION_TEXT, AT(format), 0, 0, "FORMAT", "table, md, csv or json"},
 };
@@ -520,7 +539,7 @@ const st_command st_command_serve = {
     .name = "serve",
     .summary = "Measure waiting times of requests that arrive at random.",
     .notes =
-        "An open loop in real time on one thread: requests are submitted when they are due, whether or not\n"
+        "An open loop on one thread: requests are submitted when they are due, whether or not\n"
         "the engine keeps up, and tokens count from the end of their step. All arrivals, lengths and "
         "prompts\n"
         "come from the seed; rates stretch the same arrivals, and every line has a fresh engine after a "

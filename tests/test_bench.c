@@ -110,6 +110,9 @@ Test(bench, serve_usage_errors)
                  "1,nan");
     EXPECT_USAGE("serve: --prefill: 'lifo' is not fair, fifo or both", "serve", "--prefill", "lifo");
     EXPECT_USAGE("serve: --prefix-cache: 'yes' is not on or off", "serve", "--prefix-cache", "yes");
+    EXPECT_USAGE("serve: --clock: 'sun' is not wall or cpu", "serve", "--clock", "sun");
+    EXPECT_USAGE("serve: --clock cpu: threads that wait count as computing; it needs --threads 1", "serve",
+                 "--clock", "cpu");
     EXPECT_USAGE("serve: --predict: '9..3' is not N or N..M with 1 <= N <= M <= 1048576", "serve",
                  "--predict", "9..3");
     EXPECT_USAGE("serve: --prompts: '16,64:1' is not N,N,... or N,N,...:W,W,... with at most 16 numbers of "
@@ -440,6 +443,20 @@ Test(bench, serve_adds_up, .timeout = 60)
     for (size_t i = 3; i < 18; i += i == 3 ? 6 : 3)
         if (i != 15)
             cr_expect_str_eq(text(json_array_get(rows, i), "token_hash"), hash);
+    json_decref(root);
+}
+
+/* Waiting for requests that come every thousand seconds takes no time. */
+Test(bench, serve_by_computing_time, .timeout = 60)
+{
+    json_t *root = parse(
+        SERVE("--clock", "cpu", "-r", "0.001", "-n", "5", "--prompts", "9", "--predict", "3", "-o", "json"));
+    const json_t *row = json_array_get(json_object_get(root, "rows"), 0);
+    cr_expect_str_eq(text(root, "clock"), "cpu");
+    cr_expect_gt(number(row, "seconds"), 100.0);
+    cr_expect_lt(number(row, "e2e_p99_ms"), 100e3);
+    cr_expect_gt(number(row, "ttft_p50_ms"), 0.0);
+    cr_expect(json_is_null(json_object_get(row, "queue_p50_ms")));
     json_decref(root);
 }
 

@@ -5,6 +5,7 @@
  * STERNA_TEST_SEED=n runs the engine of that number alone; STERNA_TEST_QUICK=1 runs one engine of sixteen. */
 #include "host/engine/engine.h"
 #include "tests/support/random_request.h"
+#include "tests/support/replay_backend.h"
 #include "tests/support/script_backend.h"
 #include "tests/support/script_sample.h"
 
@@ -420,7 +421,7 @@ static void choose_params(run *r)
             c->n_kv_head, c->head_dim);
 }
 
-/* An engine and its schedules; every eighth behind the checking layer. */
+/* An engine and its schedules; one of eight behind the checking layer, one replays recordings. */
 static void run_engine(run *r, sterna_model *const models[MODELS], int number)
 {
     r->number = number;
@@ -438,6 +439,8 @@ static void run_engine(run *r, sterna_model *const models[MODELS], int number)
     if (number % 8 == 0)
         CHECK(r, st_checked_open(&script->base, &(st_device_params){0}, &dev, &error) == STERNA_OK, "%s",
               error.message);
+    if (number % 8 == 4)
+        dev = &replay_open(&script->base, 4)->base;
     r->shadow = script->shadow;
     CHECK(r, st_engine_open_on(r->model, &r->params, dev, &r->engine, &error) == STERNA_OK, "%s",
           error.message);

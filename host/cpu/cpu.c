@@ -160,6 +160,8 @@ static sterna_status buf_wrap(st_device *dev, void *native, size_t bytes, st_buf
 {
     (void)dev;
     assert(native);
+    if ((uintptr_t)native % sizeof(uint32_t) != 0)
+        return st_fail(error, STERNA_E_ARGUMENT, "memory at %p is not aligned to 4 bytes", native);
     return buf_make(native, bytes, false, buf, error);
 }
 

@@ -63,7 +63,7 @@ void st_cpu_rows(st_cpu *cpu, int32_t n_row, int64_t work, st_cpu_row_fn fn, con
 /* ---- buffers ---- */
 typedef struct st_cpu_buf {
     st_buf base;
-    unsigned char *data; /* 64-byte aligned if owned, any alignment if wrapped */
+    unsigned char *data; /* 64-byte aligned if owned, 4-byte if wrapped */
     bool owned;
 } st_cpu_buf;
 

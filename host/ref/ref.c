@@ -124,7 +124,8 @@ static void buf_destroy(st_device *dev, st_buf *buf)
 static sterna_status buf_wrap(st_device *dev, void *native, size_t bytes, st_buf **buf, sterna_error *error)
 {
     (void)dev;
-    assert((uintptr_t)native % sizeof(uint32_t) == 0);
+    if ((uintptr_t)native % sizeof(uint32_t) != 0)
+        return st_fail(error, STERNA_E_ARGUMENT, "memory at %p is not aligned to 4 bytes", native);
     return buf_new(native, true, bytes, buf, error);
 }
 

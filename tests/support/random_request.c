@@ -17,8 +17,12 @@ void random_world_fill(random_world *world, uint64_t *random)
     for (int32_t i = 0; i < RANDOM_PREFIX; i++)
         for (int32_t t = 0; t < RANDOM_MAX_PROMPT; t++)
             world->prefix[i][t] = random_below(random, world->n_vocab);
-    /* two of them part only in their third page */
+    /* One parts from the first in its third page; one has only another first page; one has equal pages. */
     memcpy(world->prefix[1], world->prefix[0], 150 * sizeof world->prefix[0][0]);
+    memcpy(world->prefix[2] + 64, world->prefix[0] + 64,
+           (RANDOM_MAX_PROMPT - 64) * sizeof world->prefix[0][0]);
+    for (int32_t t = 64; t < RANDOM_MAX_PROMPT; t++)
+        world->prefix[3][t] = world->prefix[3][t - 64];
 }
 
 /* A common beginning, often of whole pages or one token more or less, and a rest of its own. */
