@@ -15,7 +15,7 @@ enum {
 };
 
 extern const st_command st_command_run, st_command_chat, st_command_perplexity, st_command_info,
-    st_command_devices, st_command_validate;
+    st_command_devices, st_command_validate, st_command_profile;
 
 /* Prints "TOOL COMMAND: ..." and a newline on stderr; returns `code`, so that callers can write
  * `return st_cli_fail("run", ST_EXIT_USAGE, "...")`. Control characters in the message become '?'. */
