@@ -115,6 +115,20 @@ Test(cli_perplexity, agrees_with_forced_generation, .timeout = 120)
     spawned_free(&s);
 }
 
+/* A text that mentions control tokens is a text. */
+Test(cli_perplexity, names_of_tokens_are_words, .timeout = 60)
+{
+    char text[20 * 17 + 1] = "";
+    for (int i = 0; i < 20; i++)
+        strcat(text, "<|end_of_text|> ");
+    spawn_options input = {.input = text, .input_size = strlen(text)};
+    spawned s = RUN(&input, "perplexity", "-m", DEMO_MODEL, "-f", "-", "-c", "16", "--json");
+    json_t *result = json_loads(s.out, 0, NULL);
+    cr_expect(result && number_of(result, "n_token") > 100, "%s%s", s.out, s.err);
+    json_decref(result);
+    spawned_free(&s);
+}
+
 Test(cli_perplexity, errors, .timeout = 60)
 {
     spawn_options empty = {.input = ""}, full = {.out_path = "/dev/full"};
