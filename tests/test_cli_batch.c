@@ -303,8 +303,10 @@ Test(cli_batch, samples_stops_and_logprobs, .timeout = 60)
 /* A request that can never run is an error of its own; the others have their results. */
 Test(cli_batch, refused_requests, .timeout = 60)
 {
-    static const char lines[] =
-        "{\"prompt\":\"a\",\"n\":2}\n{\"prompt\":\"b\",\"n\":90}\n{\"prompt\":\"c\",\"n\":2}\n";
+    static const char lines[] = /* the second has more tokens than the page holds */
+        "{\"prompt\":\"a\",\"n\":2}\n{\"prompt\":"
+        "\"0123456789012345678901234567890123456789012345678901234567890123456789\""
+        ",\"n\":2}\n{\"prompt\":\"c\",\"n\":2}\n";
     spawn_options input = {.input = lines, .input_size = sizeof lines - 1};
     make_model(128, model);
     spawned s = RUN(&input, "run", "-m", model, "--batch", "-", "--ignore-eos", "--kv-memory", "64K");

@@ -348,6 +348,84 @@ Test(engine, a_row_of_nan_ends_only_its_request, .timeout = 30)
     sterna_model_close(&model);
 }
 
+/* ---- a device that fails ---- */
+
+static sterna_status (*real_end)(st_device *dev, sterna_error *error);
+static int n_good_step;
+
+static sterna_status failing_end(st_device *dev, sterna_error *error)
+{
+    sterna_status status = real_end(dev, error);
+    return n_good_step-- > 0 ? status : st_fail(error, STERNA_E_DEVICE, "the device is gone");
+}
+
+Test(engine, a_failure_of_the_device_is_final, .timeout = 60)
+{
+    sterna_model *model = small_model();
+    static rig r;
+    st_device *dev = rig_device("cpu", 1, 0);
+    static st_backend table;
+    table = *dev->backend;
+    real_end = table.end;
+    table.end = failing_end;
+    dev->backend = &table;
+    n_good_step = 2;
+    sterna_engine_params params = params_of(1);
+    rig_open(&r, model, &params, dev);
+    sterna_request q = request_of(10, 10);
+    sterna_error error;
+    rig_submit(&r, &q);
+    cr_assert(rig_step(&r) == 1 && rig_step(&r) == 1 && r.result[0].n == 2);
+    n_good_step = 0;
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(sterna_step(r.engine, &error), STERNA_E_DEVICE);
+        cr_assert_str_eq(error.message, "the device is gone");
+        n_good_step = 100; /* it does not come back */
+    }
+    float logprob[9];
+    cr_assert_eq(sterna_cancel(r.engine, r.id[0], &error), STERNA_OK);
+    cr_assert_eq(sterna_score(r.engine, text, 10, 1, logprob, &error), STERNA_E_DEVICE);
+    rig_close(&r);
+    sterna_model_close(&model);
+}
+
+/* ---- abort ---- */
+
+static bool always(void *user)
+{
+    return user != NULL;
+}
+
+Test(engine, ops_of_an_aborted_step_do_nothing)
+{
+    sterna_error error;
+    st_device *dev;
+    for (int aborts = 0; aborts <= 1; aborts++) {
+        st_device_params params = {.n_thread = 1, .abort = always, .abort_user = aborts ? &error : NULL};
+        cr_assert_eq(st_device_open("cpu", &params, &dev, &error), STERNA_OK);
+        float in[4] = {1, 2, 3, 4}, weight[4] = {1, 1, 1, 1}, out[4] = {5, 5, 5, 5};
+        int32_t zero = 0;
+        st_buf *x, *w, *y, *pos;
+        const st_backend *ops = dev->backend;
+        cr_assert(ops->buf_wrap(dev, in, sizeof in, &x, &error) == STERNA_OK &&
+                  ops->buf_wrap(dev, weight, sizeof weight, &w, &error) == STERNA_OK &&
+                  ops->buf_wrap(dev, out, sizeof out, &y, &error) == STERNA_OK &&
+                  ops->buf_wrap(dev, &zero, sizeof zero, &pos, &error) == STERNA_OK);
+        st_batch batch = {.n_token = 1, .pos = pos};
+        st_norm_args args = {.src = x, .dst = y, .weight = w, .dim = 4, .eps = 1e-5f, .rows = ST_ROWS_TOKEN};
+        ops->begin(dev, &batch);
+        ops->norm(dev, &args);
+        cr_assert_eq(ops->end(dev, &error), aborts ? STERNA_E_ABORTED : STERNA_OK);
+        cr_assert_eq(out[0] == 5.0f, aborts);
+        ops->begin(dev, &batch); /* not sticky */
+        ops->end(dev, &error);
+        st_buf *all[] = {x, w, y, pos};
+        for (int i = 0; i < 4; i++)
+            ops->buf_destroy(dev, all[i]);
+        st_device_close(&dev);
+    }
+}
+
 /* ---- memory ---- */
 
 static void steps_allocate_nothing(const char *device)

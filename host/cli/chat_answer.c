@@ -196,8 +196,7 @@ static int take_events(st_chat *chat, st_bytes *answer, sterna_finish *end)
         if (event->finish == STERNA_FINISH_ERROR)
             return st_cli_fail("chat", ST_EXIT_FAILURE, "%s", event->error.message);
     }
-    fflush(stdout);
-    return ferror(stdout) ? ST_EXIT_FAILURE : ST_EXIT_OK; /* st_cli_finish says why */
+    return st_cli_flush(stdout) ? ST_EXIT_OK : ST_EXIT_FAILURE; /* st_cli_finish says why */
 }
 
 static int generate(st_chat *chat, sterna_request_id id, st_bytes *answer, sterna_finish *end)
@@ -260,7 +259,7 @@ int st_chat_answer(st_chat *chat, bool *full)
     sterna_finish end = STERNA_FINISH_NONE;
     int code = generate(chat, id, &answer, &end);
     putchar('\n');
-    fflush(stdout);
+    st_cli_flush(stdout);
     if (code == ST_EXIT_OK)
         explain_end(chat, end);
     if (code == ST_EXIT_OK && !st_chat_add(chat, "assistant", answer.data, answer.size))

@@ -249,8 +249,10 @@ typedef struct sterna_engine_params {
     int32_t n_context;  /* positions per sequence; [0] = the model's, which may take much memory */
     int32_t n_sequence; /* sequences that run at the same time, 1 ... 1024 [1] */
     int32_t n_batch;    /* rows (tokens) per step at most, n_sequence ... 8192 [512] */
-    int32_t n_draft;  /* speculation: draft tokens per sequence and step, 0 ... STERNA_MAX_DRAFT [0 = off] */
-    int64_t kv_bytes; /* KV cache limit in bytes; [0] = n_sequence * n_context positions */
+    int32_t n_draft; /* speculation: draft tokens per sequence and step, 0 ... STERNA_MAX_DRAFT [0 = off] */
+    /* KV cache limit in bytes; [0] = n_sequence * n_context positions. If fewer than n_context fit, they are
+     * the context, and the log is told. */
+    int64_t kv_bytes;
     sterna_prefill prefill; /* [FAIR] */
     bool no_prefix_cache;   /* compute every prompt from its first token */
     bool hash_logits;       /* hash every sampled logits row into the statistics */
