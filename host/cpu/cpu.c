@@ -19,6 +19,8 @@ static const st_cpu_variant table[] = {
     {ST_OP_NORM, "avx2", ST_ISA_AVX2, NULL, st_cpu_norm_avx2},
     {ST_OP_NORM_QUANT, "avx2", ST_ISA_AVX2, NULL, st_cpu_norm_quant_avx2},
     {ST_OP_LINEAR, "avx2", ST_ISA_AVX2, st_cpu_linear_avx2_takes, st_cpu_linear_avx2},
+    {ST_OP_LINEAR, "avxvnni", ST_ISA_AVXVNNI, st_cpu_linear_avxvnni_takes, st_cpu_linear_avxvnni},
+    {ST_OP_LINEAR, "avx512vnni", ST_ISA_AVX512VNNI, st_cpu_linear_avx512vnni_takes, st_cpu_linear_avx512vnni},
     {ST_OP_LINEAR, "avx2_q8", ST_ISA_AVX2, st_cpu_linear_q8_avx2_takes, st_cpu_linear_q8_avx2},
     {ST_OP_LINEAR, "avx2_dense", ST_ISA_AVX2, st_cpu_linear_dense_avx2_takes, st_cpu_linear_dense_avx2},
     {ST_OP_LINEAR, "avx2_float", ST_ISA_AVX2, st_cpu_linear_float_avx2_takes, st_cpu_linear_float_avx2},
@@ -57,6 +59,7 @@ static void device_close(st_device *dev)
         return;
     st_pool_destroy(cpu->pool);
     st_free(cpu->scratch);
+    st_free(cpu->packed);
     st_free(cpu->trace);
     st_free(cpu);
 }
@@ -86,16 +89,17 @@ static sterna_status device_open(int index, const st_device_params *params, st_d
     cpu->abort = params->abort;
     cpu->abort_user = params->abort_user;
     list_names(cpu);
-    size_t scratch = (size_t)cpu->n_slot * ST_MAX_COLS * sizeof(float);
+    size_t scratch = (size_t)cpu->n_slot * ST_CPU_SCRATCH_BYTES;
     cpu->scratch = st_alloc(scratch);
+    cpu->packed = st_alloc(ST_CPU_PACKED_BYTES);
     cpu->pool = st_pool_create(cpu->n_slot);
     if (params->trace)
         cpu->trace = st_calloc(MAX_TRACE, sizeof *cpu->trace);
-    if (!cpu->scratch || !cpu->pool || (params->trace && !cpu->trace)) {
+    if (!cpu->scratch || !cpu->packed || !cpu->pool || (params->trace && !cpu->trace)) {
         int32_t n_thread = cpu->n_slot;
         device_close(&cpu->base);
         return st_fail(error, STERNA_E_MEMORY, "cannot start %d threads with %zu bytes of scratch", n_thread,
-                       scratch);
+                       scratch + ST_CPU_PACKED_BYTES);
     }
     *dev = &cpu->base;
     return STERNA_OK;
