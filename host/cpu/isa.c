@@ -11,11 +11,12 @@ static bool has_f16c(void)
     return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
 }
 
-/* Compilers of the last years do not know the name of this one. */
+/* gcc 12 and clang 14 do not know the name of this one. */
 static bool has_avxvnni(void)
 {
-    unsigned a, b, c, d;
-    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
+    unsigned last, a, b, c, d; /* last: subleaf */
+    return __get_cpuid_count(7, 0, &last, &b, &c, &d) && last >= 1 &&
+           __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
 }
 
 /* __builtin_cpu_supports also asks whether the system saves the wide registers. */

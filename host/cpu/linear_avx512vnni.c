@@ -1,10 +1,11 @@
-/* linear: TERNARY x int8 by vpdpbusd on 512-bit registers: see linear_vnni.h. */
+/* linear: TERNARY x int8 by vpdpbusd on 512-bit registers: see linear_ternary.h. */
 #if defined(__AVX512VNNI__)
 #include "host/cpu/cpu.h"
 
 #include <immintrin.h>
 
-#define ST_VNNI_ROWS 12 /* 24 sums, 2 vectors of codes and 2 of decoded codes, a broadcast, a mask */
+#define ST_LINEAR_ROWS    12 /* 24 sums, 2 vectors of codes and 2 of decoded codes, a broadcast, a mask */
+#define ST_LINEAR_CLASSES 4
 
 typedef __m512i vec;
 typedef __m512 real;
@@ -116,7 +117,7 @@ static inline real real_scales(const st_cpu_weight *w, int32_t tile, int32_t gro
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(stored), 16));
 }
 
-#include "host/cpu/linear_vnni.h"
+#include "host/cpu/linear_ternary.h"
 
 bool st_cpu_linear_avx512vnni_takes(const st_cpu *cpu, const void *args)
 {

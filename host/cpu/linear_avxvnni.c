@@ -1,8 +1,9 @@
-/* linear: TERNARY x int8 by vpdpbusd on 256-bit registers: see linear_vnni.h. */
+/* linear: TERNARY x int8 by vpdpbusd on 256-bit registers: see linear_ternary.h. */
 #if defined(__AVXVNNI__)
 #include "host/cpu/avx2.h"
 
-#define ST_VNNI_ROWS 6 /* 12 sums, 2 vectors of codes, 2 more or a broadcast and a mask */
+#define ST_LINEAR_ROWS    6 /* 12 sums, 2 vectors of codes, 2 more or a broadcast and a mask */
+#define ST_LINEAR_CLASSES 4
 
 typedef __m256i vec;
 typedef __m256 real;
@@ -107,7 +108,7 @@ static inline real real_scales(const st_cpu_weight *w, int32_t tile, int32_t gro
     return st_avx2_scales(w, tile, group, part);
 }
 
-#include "host/cpu/linear_vnni.h"
+#include "host/cpu/linear_ternary.h"
 
 bool st_cpu_linear_avxvnni_takes(const st_cpu *cpu, const void *args)
 {

@@ -1,16 +1,19 @@
-/* linear: TERNARY x int8 by vpdpbusd, the same code for vectors of 512 and of 256 bits. Only for the files
- * that define the vectors first: linear_avx512vnni.c and linear_avxvnni.c.
+/* linear: TERNARY x int8, the same code for three instruction sets. Only for the files that define the
+ * vectors first: linear_avx2.c, linear_avxvnni.c, linear_avx512vnni.c. They give vec, real vectors of i32 (or
+ * bytes) and of f32, and vec_... and real_... on them vec_dot(sum, code, act)  sum + 4 codes (u8) x 4
+ * activations (i8) in every lane ST_LINEAR_ROWS           rows of activations whose sums fit the registers
+ *   ST_LINEAR_CLASSES        fields of a byte that may be used where they stand
  *
- * Codes stay unsigned, so that vpdpbusd adds 4 codes of a row times 4 activations, which are broadcast to
+ * Codes stay unsigned: the dot product adds 4 codes of an output times 4 activations, which are broadcast to
  * every 32-bit lane, and the sum of the activations is subtracted at the end. A field of a byte may be used
  * where it stands, as 1, 4, 16 or 64 times the code: such a sum has K / 4 columns, at most 3 * 64 * 128 *
  * 32768 < 2^31.
  *
- * A block is two vectors of outputs. It meets up to ST_VNNI_ROWS rows of activations at a time, all sums in
+ * A block is two vectors of outputs. It meets up to ROWS rows of activations at a time, all sums in
  * registers. Up to that many rows the codes are decoded in registers ("direct"); with more rows they are
  * decoded once to bytes in the thread's scratch, which all rows then meet. */
-#ifndef ST_CPU_LINEAR_VNNI_H
-#define ST_CPU_LINEAR_VNNI_H
+#ifndef ST_CPU_LINEAR_TERNARY_H
+#define ST_CPU_LINEAR_TERNARY_H
 
 #include "host/cpu/avx2.h"
 
@@ -27,10 +30,11 @@ enum {
     VEC_LANES = VEC_BYTES / 4,
     TILE_VECS = ST_CPU_STEP_BYTES / VEC_BYTES,
     BLOCK_TILES = 2 / TILE_VECS,
-    ROWS = ST_VNNI_ROWS,
+    ROWS = ST_LINEAR_ROWS,
     STRIDED = 4, /* up to so many rows are read in place; more are packed first */
-    /* Codes are fetched so many bytes before they are used. */
-    AHEAD = 2048
+    /* Codes are fetched to the second-level cache FAR bytes before they are used and to the first NEAR. */
+    NEAR = 1024,
+    FAR = 4096
 };
 
 /* Activations of some rows: row t's columns 4 i ... 4 i + 3 are at code + t * row + i * quad. */
@@ -51,29 +55,43 @@ typedef real outputs[ROWS][2];
 
 /* ---- integer sums of some steps ---- */
 
+/* What to add to an address to be `bytes` ahead in its stream, which goes on in the next block. */
+static inline size_t ahead_of(const codes *c, size_t bytes)
+{
+    return bytes + ((size_t)c->left * ST_CPU_STEP_BYTES < bytes ? c->skip : 0);
+}
+
+ST_AVX2_INLINE void fetch(const unsigned char *at, size_t near, size_t far)
+{
+    _mm_prefetch((const char *)((uintptr_t)at + near), _MM_HINT_T0);
+    _mm_prefetch((const char *)((uintptr_t)at + far), _MM_HINT_T1);
+}
+
 /* n_class accumulators per output: field f goes to number f % n_class, times 4 to that power. */
 ST_AVX2_INLINE void direct(codes c, acts q, int32_t n_step, const int n_row, const int n_class, sums out)
 {
     vec acc[4 * ROWS][2];
     UNROLL for (int i = 0; i < n_row * n_class; i++) acc[i][0] = acc[i][1] = vec_zero();
     const int8_t *code = q.code;
+    /* more rows are always packed: constants */
+    const size_t row = n_row > STRIDED ? 4 : q.row, quad = n_row > STRIDED ? 4 * (size_t)n_row : q.quad;
     const unsigned char *at0 = c.at[0], *at1 = c.at[1];
-    int32_t change = c.left - AHEAD / ST_CPU_STEP_BYTES; /* from here on the next tile is fetched */
-    size_t ahead = AHEAD + (change < 0 ? c.skip : 0);
+    size_t near = ahead_of(&c, NEAR), far = ahead_of(&c, FAR);
     for (int32_t step = 0; step < n_step; step++) {
-        if (BLOCK_TILES == 2 && step == change)
-            ahead += c.skip;
         vec x0 = vec_load(at0), x1 = vec_load(at1);
-        _mm_prefetch((const char *)((uintptr_t)at0 + ahead), _MM_HINT_T0);
-        if (BLOCK_TILES == 2)
-            _mm_prefetch((const char *)((uintptr_t)at1 + ahead), _MM_HINT_T0);
+        fetch(at0, near, far);
+        if (BLOCK_TILES == 2) {
+            fetch(at1, near, far);
+            near += step == c.left - NEAR / ST_CPU_STEP_BYTES ? c.skip : 0;
+            far += step == c.left - FAR / ST_CPU_STEP_BYTES ? c.skip : 0;
+        }
         UNROLL for (int f = 0; f < 4; f++)
         {
             const vec mask = vec_spread_byte((char)(3 << 2 * (f % n_class)));
             vec u0 = vec_and(x0, mask), u1 = vec_and(x1, mask);
             UNROLL for (int t = 0; t < n_row; t++)
             {
-                vec a = vec_spread(code + (size_t)t * q.row + (size_t)f * q.quad);
+                vec a = vec_spread(code + (size_t)t * row + (size_t)f * quad);
                 int i = t * n_class + f % n_class;
                 acc[i][0] = vec_dot(acc[i][0], u0, a);
                 acc[i][1] = vec_dot(acc[i][1], u1, a);
@@ -83,7 +101,7 @@ ST_AVX2_INLINE void direct(codes c, acts q, int32_t n_step, const int n_row, con
                 x1 = vec_shift_right(x1, 2 * n_class);
             }
         }
-        code += 4 * q.quad;
+        code += 4 * quad;
         at0 += ST_CPU_STEP_BYTES;
         at1 += ST_CPU_STEP_BYTES;
     }
@@ -132,21 +150,27 @@ ST_AVX2_INLINE void decoded(const unsigned char *byte, acts q, int32_t n_step, c
 /* Calls the function for a constant number of rows. */
 #define FOR_ROWS(n, call)                                                                                    \
     switch (n) {                                                                                             \
-        CASES_6(call)                                                                                        \
-        CASES_12(call)                                                                                       \
+        CASES(call)                                                                                          \
     }
 #define CASE(n, call)                                                                                        \
     case n:                                                                                                  \
         call(n);                                                                                             \
         break;
-#define CASES_6(call) CASE(1, call) CASE(2, call) CASE(3, call) CASE(4, call) CASE(5, call) CASE(6, call)
-#if ST_VNNI_ROWS == 12
-#define CASES_12(call) CASE(7, call) CASE(8, call) CASE(9, call) CASE(10, call) CASE(11, call) CASE(12, call)
+#define CASES_4(call) CASE(1, call) CASE(2, call) CASE(3, call) CASE(4, call)
+#define CASES_6(call) CASES_4(call) CASE(5, call) CASE(6, call)
+#if ST_LINEAR_ROWS == 12
+#define CASES(call)                                                                                          \
+    CASES_6(call)                                                                                            \
+    CASE(7, call) CASE(8, call) CASE(9, call) CASE(10, call) CASE(11, call) CASE(12, call)
+#elif ST_LINEAR_ROWS == 6
+#define CASES CASES_6
 #else
-#define CASES_12(call)
+#define CASES CASES_4
 #endif
-/* As many accumulators as registers hold. */
-#define CLASSES(n) (4 * (n) <= ROWS ? 4 : 2 * (n) <= ROWS ? 2 : 1)
+
+/* Accumulators per output for n rows: as many as registers hold. */
+#define CLASSES(n)                                                                                           \
+    (ST_LINEAR_CLASSES >= 4 && 4 * (n) <= ROWS ? 4 : ST_LINEAR_CLASSES >= 2 && 2 * (n) <= ROWS ? 2 : 1)
 
 static void dot_direct(codes c, acts q, int32_t n_step, int n_row, sums out)
 {
