@@ -32,6 +32,7 @@ enum {
     BLOCK_TILES = 2 / TILE_VECS,
     ROWS = ST_LINEAR_ROWS,
     STRIDED = 4, /* up to so many rows are read in place; more are packed first */
+    DUAL = 2,    /* up to so many rows meet two blocks at once: more streams are faster */
     /* Codes are fetched to the second-level cache FAR bytes before they are used and to the first NEAR. */
     NEAR = 1024,
     FAR = 4096
@@ -43,11 +44,11 @@ typedef struct acts {
     size_t row, quad;
 } acts;
 
-/* Where the codes of a block are, from some step on. */
+/* Where the codes of one or two blocks are, from some step on. */
 typedef struct codes {
-    const unsigned char *at[2]; /* of either vector */
-    int32_t left;               /* steps until the tile ends */
-    size_t skip;                /* from the end of the tile to the next tile of this stream */
+    const unsigned char *at[4]; /* of each vector */
+    int32_t left;               /* steps until the tiles end */
+    size_t skip;                /* from the end of a tile to the next tile of its stream */
 } codes;
 
 typedef vec sums[ROWS][2];
@@ -67,45 +68,48 @@ ST_AVX2_INLINE void fetch(const unsigned char *at, size_t near, size_t far)
     _mm_prefetch((const char *)((uintptr_t)at + far), _MM_HINT_T1);
 }
 
-/* n_class accumulators per output: field f goes to number f % n_class, times 4 to that power. */
-ST_AVX2_INLINE void direct(codes c, acts q, int32_t n_step, const int n_row, const int n_class, sums out)
+/* n_class accumulators per output: field f goes to number f % n_class, times 4 to that power. Sums of row t
+ * and block b go to out[b * n_row + t]. */
+ST_AVX2_INLINE void direct(codes c, acts q, int32_t n_step, const int n_block, const int n_row,
+                           const int n_class, sums out)
 {
     vec acc[4 * ROWS][2];
-    UNROLL for (int i = 0; i < n_row * n_class; i++) acc[i][0] = acc[i][1] = vec_zero();
+    UNROLL for (int i = 0; i < n_block * n_row * n_class; i++) acc[i][0] = acc[i][1] = vec_zero();
     const int8_t *code = q.code;
     /* more rows are always packed: constants */
     const size_t row = n_row > STRIDED ? 4 : q.row, quad = n_row > STRIDED ? 4 * (size_t)n_row : q.quad;
-    const unsigned char *at0 = c.at[0], *at1 = c.at[1];
-    size_t near = ahead_of(&c, NEAR), far = ahead_of(&c, FAR);
-    for (int32_t step = 0; step < n_step; step++) {
-        vec x0 = vec_load(at0), x1 = vec_load(at1);
-        fetch(at0, near, far);
-        if (BLOCK_TILES == 2) {
-            fetch(at1, near, far);
-            near += step == c.left - NEAR / ST_CPU_STEP_BYTES ? c.skip : 0;
-            far += step == c.left - FAR / ST_CPU_STEP_BYTES ? c.skip : 0;
+    size_t near = ahead_of(&c, NEAR), far = ahead_of(&c, FAR), at = 0;
+    for (int32_t step = 0; step < n_step; step++, at += ST_CPU_STEP_BYTES, code += 4 * quad) {
+        vec x[4];
+        UNROLL for (int v = 0; v < 2 * n_block; v++)
+        {
+            x[v] = vec_load(c.at[v] + at);
+            if (v % TILE_VECS == 0)
+                fetch(c.at[v] + at, near, far);
         }
+        near += step == c.left - NEAR / ST_CPU_STEP_BYTES ? c.skip : 0;
+        far += step == c.left - FAR / ST_CPU_STEP_BYTES ? c.skip : 0;
         UNROLL for (int f = 0; f < 4; f++)
         {
             const vec mask = vec_spread_byte((char)(3 << 2 * (f % n_class)));
-            vec u0 = vec_and(x0, mask), u1 = vec_and(x1, mask);
-            UNROLL for (int t = 0; t < n_row; t++)
+            UNROLL for (int b = 0; b < n_block; b++)
             {
-                vec a = vec_spread(code + (size_t)t * row + (size_t)f * quad);
-                int i = t * n_class + f % n_class;
-                acc[i][0] = vec_dot(acc[i][0], u0, a);
-                acc[i][1] = vec_dot(acc[i][1], u1, a);
-            }
-            if (f % n_class == n_class - 1) {
-                x0 = vec_shift_right(x0, 2 * n_class);
-                x1 = vec_shift_right(x1, 2 * n_class);
+                vec u0 = vec_and(x[2 * b], mask), u1 = vec_and(x[2 * b + 1], mask);
+                UNROLL for (int t = 0; t < n_row; t++)
+                {
+                    vec a = vec_spread(code + (size_t)t * row + (size_t)f * quad);
+                    int i = (b * n_row + t) * n_class + f % n_class;
+                    acc[i][0] = vec_dot(acc[i][0], u0, a);
+                    acc[i][1] = vec_dot(acc[i][1], u1, a);
+                }
+                if (f % n_class == n_class - 1) {
+                    x[2 * b] = vec_shift_right(x[2 * b], 2 * n_class);
+                    x[2 * b + 1] = vec_shift_right(x[2 * b + 1], 2 * n_class);
+                }
             }
         }
-        code += 4 * quad;
-        at0 += ST_CPU_STEP_BYTES;
-        at1 += ST_CPU_STEP_BYTES;
     }
-    UNROLL for (int t = 0; t < n_row; t++) UNROLL for (int v = 0; v < 2; v++)
+    UNROLL for (int t = 0; t < n_block * n_row; t++) UNROLL for (int v = 0; v < 2; v++)
     {
         vec sum = acc[t * n_class][v];
         UNROLL for (int i = 1; i < n_class; i++) sum =
@@ -174,9 +178,17 @@ ST_AVX2_INLINE void decoded(const unsigned char *byte, acts q, int32_t n_step, c
 
 static void dot_direct(codes c, acts q, int32_t n_step, int n_row, sums out)
 {
-#define CALL(n) direct(c, q, n_step, n, CLASSES(n), out)
+#define CALL(n) direct(c, q, n_step, 1, n, CLASSES(n), out)
     FOR_ROWS(n_row, CALL)
 #undef CALL
+}
+
+static void dot_dual(codes c, acts q, int32_t n_step, int n_row, sums out)
+{
+    if (n_row == 1)
+        direct(c, q, n_step, 2, 1, CLASSES(2), out);
+    else
+        direct(c, q, n_step, 2, 2, CLASSES(4), out);
 }
 
 static void dot_decoded(const unsigned char *byte, acts q, int32_t n_step, const unsigned char *fetch,
@@ -311,24 +323,26 @@ static void store(const st_cpu_linear *l, int32_t block, int32_t t, int n_row, o
 
 /* ---- blocks ---- */
 
-static codes block_codes(const st_cpu_weight *w, int32_t block, int32_t step)
+static codes block_codes(const st_cpu_weight *w, int32_t block, int32_t n_block, int32_t step)
 {
-    codes c = {.left = w->n_step - step, .skip = (size_t)(BLOCK_TILES - 1) * w->row_bytes};
-    for (int v = 0; v < 2; v++)
+    codes c = {.left = w->n_step - step, .skip = (size_t)(n_block * BLOCK_TILES - 1) * w->row_bytes};
+    for (int v = 0; v < 2 * n_block; v++)
         c.at[v] = w->data + (size_t)vector_tile(w, block, v) * w->row_bytes +
                   (size_t)step * ST_CPU_STEP_BYTES + (size_t)(v % TILE_VECS * VEC_BYTES);
     return c;
 }
 
-/* All of one group of rows; `byte`: the decoded block, or NULL. */
-static void block_group(const work *w, int32_t block, int32_t group, const unsigned char *byte,
-                        const unsigned char *fetch)
+/* n_block blocks (two only for DUAL rows or fewer) meet one group of rows; `byte`: the decoded block, or
+ * NULL.
+ */
+static void block_group(const work *w, int32_t block, int32_t n_block, int32_t group,
+                        const unsigned char *byte, const unsigned char *fetch)
 {
     const st_cpu_linear *l = w->l;
     acts q = group_acts(w, group);
     int32_t start = group_start(w, group), t = w->first + start, n = group_start(w, group + 1) - start;
     outputs part, y;
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n * n_block; i++)
         part[i][0] = part[i][1] = y[i][0] = y[i][1] = real_zero();
     for (int32_t s = 0, step = 0; s < l->n_segment; s++) {
         int32_t left = l->weight->n_step - step;
@@ -338,12 +352,16 @@ static void block_group(const work *w, int32_t block, int32_t group, const unsig
         if (byte)
             dot_decoded(byte + (size_t)(8 * step) * VEC_BYTES, here, n_step,
                         fetch ? fetch + (size_t)step * ST_CPU_STEP_BYTES : NULL, n, isum);
+        else if (n_block == 1)
+            dot_direct(block_codes(l->weight, block, 1, step), here, n_step, n, isum);
         else
-            dot_direct(block_codes(l->weight, block, step), here, n_step, n, isum);
-        fold(l, block, t, n, s, isum, part, y);
+            dot_dual(block_codes(l->weight, block, 2, step), here, n_step, n, isum);
+        for (int32_t b = 0; b < n_block; b++)
+            fold(l, block + b, t, n, s, isum + b * n, part + b * n, y + b * n);
         step += n_step;
     }
-    store(l, block, t, n, y);
+    for (int32_t b = 0; b < n_block; b++)
+        store(l, block + b, t, n, y + b * n);
 }
 
 static void direct_blocks(void *context, int64_t first, int64_t count)
@@ -351,12 +369,20 @@ static void direct_blocks(void *context, int64_t first, int64_t count)
     const work *w = context;
     for (int32_t block = (int32_t)first; block < first + count; block++)
         for (int32_t group = 0; group < w->n_group; group++)
-            block_group(w, block, group, NULL, NULL);
+            block_group(w, block, 1, group, NULL, NULL);
+}
+
+static void dual_blocks(void *context, int64_t first, int64_t count)
+{
+    const work *w = context;
+    int32_t n_block = (int32_t)st_ceil_div(w->l->weight->n_tile, BLOCK_TILES);
+    for (int32_t block = 2 * (int32_t)first; block < 2 * (first + count); block += 2)
+        block_group(w, block, (int32_t)st_min(2, n_block - block), 0, NULL, NULL);
 }
 
 static void decode(const st_cpu_weight *w, int32_t block, unsigned char *byte)
 {
-    codes c = block_codes(w, block, 0);
+    codes c = block_codes(w, block, 1, 0);
     const vec mask = vec_spread_byte(3);
     for (int32_t step = 0; step < w->n_step; step++)
         for (int v = 0; v < 2; v++) {
@@ -387,7 +413,7 @@ static void decoded_blocks(void *context, int64_t slot, int64_t count)
                 next < n_block && group < BLOCK_TILES
                     ? weight->data + (size_t)vector_tile(weight, next, group * TILE_VECS) * weight->row_bytes
                     : NULL;
-            block_group(w, block, group, byte, fetch);
+            block_group(w, block, 1, group, byte, fetch);
         }
         block = next;
     }
@@ -416,6 +442,8 @@ static void run(st_cpu *cpu, const st_linear_args *args)
             st_pool_loop(cpu->pool, w.n_group, 1, pack, &w);
         if (decode_first)
             st_pool_loop(cpu->pool, cpu->n_slot, 1, decoded_blocks, &w);
+        else if (l.n_row <= DUAL)
+            st_cpu_linear_loop(cpu, &l, st_ceil_div(n_block, 2), dual_blocks, &w);
         else
             st_cpu_linear_loop(cpu, &l, n_block, direct_blocks, &w);
     }
