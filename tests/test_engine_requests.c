@@ -198,6 +198,23 @@ Test(requests, stop_tokens_end_a_sample_even_if_ends_are_ignored)
     cr_assert_eq(cut.n_text, first, "the text of the last token is not shown");
 }
 
+/* A text that ends in what might have become a stop string comes out whole. */
+Test(requests, what_was_held_back_comes_out_at_the_end)
+{
+    sterna_request q;
+    rig_result plain = some_text(&q);
+    char stop[8] = {0};
+    memcpy(stop, plain.text + 57, 3);
+    cr_assert_eq(strlen(stop), 3u);
+    strcat(stop, "~~~");
+    const char *stops = stop;
+    q.stop = &stops;
+    q.n_stop = 1;
+    rig_result held = alone(&q, 0);
+    rig_compare(&held, &plain, false, "held back", 0);
+    cr_assert_geq(held.last.n_text, 3, "the last event brings what was held and its own");
+}
+
 /* ---- log-probabilities ---- */
 
 static float row_copy[300];
@@ -246,7 +263,7 @@ Test(requests, logprobs_are_those_of_the_model)
     check_logprobs(q, 0);
     q.temperature = 3.0f;
     check_logprobs(q, 0);
-    const sterna_bias bias[3] = {{70, 30.0f}, {80, -INFINITY}, {81, -2.0f}};
+    const sterna_logit_bias bias[3] = {{70, 30.0f}, {80, -INFINITY}, {81, -2.0f}};
     q.bias = bias;
     q.n_bias = 3;
     q.repetition_penalty = 1.3f;
@@ -259,15 +276,15 @@ Test(requests, biases_ban_and_force)
 {
     sterna_request q = request_of(10, 40);
     q.temperature = 1.0f;
-    sterna_bias force = {123, 1000.0f};
+    sterna_logit_bias force = {123, 1000.0f};
     q.bias = &force;
     q.n_bias = 1;
     rig_result forced = alone(&q, 0);
     for (int i = 0; i < 40; i++)
         cr_assert_eq(forced.token[i], 123);
-    static sterna_bias ban[260];
+    static sterna_logit_bias ban[260];
     for (int i = 0; i < 260; i++)
-        ban[i] = (sterna_bias){i, -INFINITY};
+        ban[i] = (sterna_logit_bias){i, -INFINITY};
     q.bias = ban;
     q.n_bias = 260;
     q.temperature = 5.0f;
@@ -445,6 +462,41 @@ Test(requests, an_aborted_step_has_not_happened)
         sterna_engine_close(&engine);
     }
     cr_assert_gt(n_total, 100);
+}
+
+static bool always(void *user)
+{
+    return user != NULL;
+}
+
+Test(requests, ops_of_an_aborted_step_do_nothing)
+{
+    sterna_error error;
+    st_device *dev;
+    for (int aborts = 0; aborts <= 1; aborts++) {
+        st_device_params params = {.n_thread = 1, .abort = always, .abort_user = aborts ? &error : NULL};
+        cr_assert_eq(st_device_open("cpu", &params, &dev, &error), STERNA_OK);
+        float in[4] = {1, 2, 3, 4}, weight[4] = {1, 1, 1, 1}, out[4] = {5, 5, 5, 5};
+        int32_t zero = 0;
+        st_buf *x, *w, *y, *pos;
+        const st_backend *ops = dev->backend;
+        cr_assert(ops->buf_wrap(dev, in, sizeof in, &x, &error) == STERNA_OK &&
+                  ops->buf_wrap(dev, weight, sizeof weight, &w, &error) == STERNA_OK &&
+                  ops->buf_wrap(dev, out, sizeof out, &y, &error) == STERNA_OK &&
+                  ops->buf_wrap(dev, &zero, sizeof zero, &pos, &error) == STERNA_OK);
+        st_batch batch = {.n_token = 1, .pos = pos};
+        st_norm_args args = {.src = x, .dst = y, .weight = w, .dim = 4, .eps = 1e-5f, .rows = ST_ROWS_TOKEN};
+        ops->begin(dev, &batch);
+        ops->norm(dev, &args);
+        cr_assert_eq(ops->end(dev, &error), aborts ? STERNA_E_ABORTED : STERNA_OK);
+        cr_assert_eq(out[0] == 5.0f, aborts);
+        ops->begin(dev, &batch); /* not sticky */
+        ops->end(dev, &error);
+        st_buf *all[] = {x, w, y, pos};
+        for (int i = 0; i < 4; i++)
+            ops->buf_destroy(dev, all[i]);
+        st_device_close(&dev);
+    }
 }
 
 /* ---- scores ---- */

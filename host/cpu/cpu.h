@@ -57,6 +57,7 @@ struct st_cpu {
     int n_name[ST_OP_COUNT];
     st_trace_row *trace; /* [ST_CPU_MAX_TRACE], NULL without params.trace */
     int n_trace;
+    double begun; /* time of begin() */
 };
 
 /* Work below this many operations on elements runs in the caller. An estimate: handing a loop to the pool is
@@ -71,7 +72,7 @@ void st_cpu_rows(st_cpu *cpu, int32_t n_row, int64_t work, st_cpu_row_fn fn, con
 /* ---- buffers ---- */
 typedef struct st_cpu_buf {
     st_buf base;
-    unsigned char *data; /* 64-byte aligned if owned, any alignment if wrapped */
+    unsigned char *data; /* 64-byte aligned if owned, 4-byte if wrapped */
     bool owned;
 } st_cpu_buf;
 
