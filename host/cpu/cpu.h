@@ -150,6 +150,8 @@ st_cpu_linear st_cpu_linear_open(const st_cpu *cpu, const st_linear_args *args);
 /* Finishes rows first ... first + count - 1 of W for activation row t: out_scale, bias, old value, outliers.
  */
 void st_cpu_linear_store(const st_cpu_linear *l, int32_t t, int32_t first, int32_t count, const float *y);
+/* True if the product is too small for threads. */
+bool st_cpu_linear_serial(const st_cpu_linear *l);
 /* Runs fn over n tiles of rows of W, in parallel if the product is worth it. */
 void st_cpu_linear_loop(st_cpu *cpu, const st_cpu_linear *l, int64_t n, st_loop_fn fn, void *context);
 

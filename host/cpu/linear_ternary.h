@@ -433,15 +433,16 @@ static void run(st_cpu *cpu, const st_linear_args *args)
     int32_t n_block = (int32_t)st_ceil_div(weight->n_tile, BLOCK_TILES);
     size_t row = (size_t)weight->n_step * ST_CPU_STEP;
     bool decode_first = l.n_row > ROWS && 8 * (size_t)weight->n_step * VEC_BYTES <= ST_CPU_SCRATCH_BYTES;
+    bool serial = st_cpu_linear_serial(&l);
     int32_t most = (int32_t)((ST_CPU_PACKED_BYTES) / (row * ROWS + GROUP_SLACK)) * ROWS;
     for (int32_t first = 0; first < l.n_row; first += most) {
         work w = {.l = &l, .cpu = cpu, .first = first, .n_row = (int32_t)st_min(most, l.n_row - first)};
         w.n_group = (int32_t)st_ceil_div(w.n_row, ROWS);
         w.packed = l.n_row > STRIDED ? cpu->packed : NULL;
         if (w.packed)
-            st_pool_loop(cpu->pool, w.n_group, 1, pack, &w);
+            st_pool_loop(serial ? NULL : cpu->pool, w.n_group, 1, pack, &w);
         if (decode_first)
-            st_pool_loop(cpu->pool, cpu->n_slot, 1, decoded_blocks, &w);
+            st_pool_loop(serial ? NULL : cpu->pool, serial ? 1 : cpu->n_slot, 1, decoded_blocks, &w);
         else if (l.n_row <= DUAL)
             st_cpu_linear_loop(cpu, &l, st_ceil_div(n_block, 2), dual_blocks, &w);
         else
