@@ -26,6 +26,12 @@ static const st_cpu_variant table[] = {
     {ST_OP_GLU_NORM_QUANT, "avx2", ST_ISA_AVX2, NULL, st_cpu_glu_norm_quant_avx2},
     {ST_OP_TOPK, "avx2", ST_ISA_AVX2, NULL, st_cpu_topk_avx2},
 #endif
+#if ST_CPU_X86 && ST_CC_AVXVNNI
+    {ST_OP_LINEAR, "avxvnni", ST_ISA_AVXVNNI, st_cpu_linear_avxvnni_takes, st_cpu_linear_avxvnni},
+#endif
+#if ST_CPU_X86 && ST_CC_AVX512VNNI
+    {ST_OP_LINEAR, "avx512vnni", ST_ISA_AVX512VNNI, st_cpu_linear_avx512vnni_takes, st_cpu_linear_avx512vnni},
+#endif
 };
 enum { N_VARIANT = sizeof table / sizeof table[0] };
 
@@ -57,6 +63,7 @@ static void device_close(st_device *dev)
         return;
     st_pool_destroy(cpu->pool);
     st_free(cpu->scratch);
+    st_free(cpu->packed);
     st_free(cpu->trace);
     st_free(cpu);
 }
@@ -86,16 +93,17 @@ static sterna_status device_open(int index, const st_device_params *params, st_d
     cpu->abort = params->abort;
     cpu->abort_user = params->abort_user;
     list_names(cpu);
-    size_t scratch = (size_t)cpu->n_slot * ST_MAX_COLS * sizeof(float);
+    size_t scratch = (size_t)cpu->n_slot * ST_CPU_SCRATCH_BYTES;
     cpu->scratch = st_alloc(scratch);
+    cpu->packed = st_alloc(ST_CPU_PACKED_BYTES);
     cpu->pool = st_pool_create(cpu->n_slot);
     if (params->trace)
         cpu->trace = st_calloc(MAX_TRACE, sizeof *cpu->trace);
-    if (!cpu->scratch || !cpu->pool || (params->trace && !cpu->trace)) {
+    if (!cpu->scratch || !cpu->packed || !cpu->pool || (params->trace && !cpu->trace)) {
         int32_t n_thread = cpu->n_slot;
         device_close(&cpu->base);
         return st_fail(error, STERNA_E_MEMORY, "cannot start %d threads with %zu bytes of scratch", n_thread,
-                       scratch);
+                       scratch + ST_CPU_PACKED_BYTES);
     }
     *dev = &cpu->base;
     return STERNA_OK;

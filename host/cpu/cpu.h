@@ -15,10 +15,14 @@
 #endif
 
 /* ---- instruction sets (isa.c) ---- */
-enum { ST_ISA_AVX2 = 1 /* AVX2 and F16C */ };
+enum {
+    ST_ISA_AVX2 = 1,      /* AVX2 and F16C */
+    ST_ISA_AVXVNNI = 2,   /* vpdpbusd on 256 bits, and all of AVX2 */
+    ST_ISA_AVX512VNNI = 4 /* vpdpbusd on 512 bits, AVX-512 F, BW and VL, and all of AVX2 */
+};
 unsigned st_cpu_isa(void);                                   /* those of this processor that variants use */
 void st_cpu_describe(char *name, size_t size);               /* the processor's name */
-void st_cpu_isa_text(unsigned isa, char *text, size_t size); /* "avx2 f16c" */
+void st_cpu_isa_text(unsigned isa, char *text, size_t size); /* "avx2 f16c avx_vnni" */
 
 /* ---- device ---- */
 typedef struct st_cpu st_cpu;
@@ -31,13 +35,18 @@ typedef struct st_cpu_variant {
     void (*run)(st_cpu *cpu, const void *args);         /* args: the op's st_*_args */
 } st_cpu_variant;
 
-enum { ST_CPU_MAX_VARIANT = 8 }; /* of one op */
+enum { ST_CPU_MAX_VARIANT = 16 }; /* of one op */
+
+/* Packed activations of one linear: 12 rows of the most columns, so that any shape has a full block. */
+#define ST_CPU_PACKED_BYTES  ((size_t)2 << 20)
+#define ST_CPU_SCRATCH_BYTES (ST_MAX_COLS * sizeof(float)) /* of one thread */
 
 struct st_cpu {
     st_device base;
     st_pool *pool;
     int32_t n_slot; /* independent row workers = threads */
     float *scratch; /* f32 [n_slot][ST_MAX_COLS]; a row between two passes of an op */
+    int8_t *packed; /* [ST_CPU_PACKED_BYTES] activations in the order a linear reads them */
     unsigned isa;
     const st_batch *batch; /* of the step that runs */
     sterna_abort_fn abort; /* may be NULL */
@@ -141,8 +150,10 @@ st_cpu_linear st_cpu_linear_open(const st_cpu *cpu, const st_linear_args *args);
 /* Finishes rows first ... first + count - 1 of W for activation row t: out_scale, bias, old value, outliers.
  */
 void st_cpu_linear_store(const st_cpu_linear *l, int32_t t, int32_t first, int32_t count, const float *y);
-/* Runs fn over n tiles of rows of W (fn's context is l), in parallel if the product is worth it. */
-void st_cpu_linear_loop(st_cpu *cpu, const st_cpu_linear *l, int64_t n, st_loop_fn fn);
+/* True if the product is too small for threads. */
+bool st_cpu_linear_serial(const st_cpu_linear *l);
+/* Runs fn over n tiles of rows of W, in parallel if the product is worth it. */
+void st_cpu_linear_loop(st_cpu *cpu, const st_cpu_linear *l, int64_t n, st_loop_fn fn, void *context);
 
 /* ---- KV cache: per page, layer and key head a block of K [head_dim][64] and V [64][head_dim] f16 ----
  * K is transposed so that a vector holds one dimension of consecutive positions, and the lanes of st_dot_qk
@@ -232,6 +243,10 @@ bool st_cpu_linear_avx2_takes(const st_cpu *cpu, const void *args);
 void st_cpu_linear_avx2(st_cpu *cpu, const void *args);
 bool st_cpu_linear_dense_avx2_takes(const st_cpu *cpu, const void *args);
 void st_cpu_linear_dense_avx2(st_cpu *cpu, const void *args);
+bool st_cpu_linear_avxvnni_takes(const st_cpu *cpu, const void *args);
+void st_cpu_linear_avxvnni(st_cpu *cpu, const void *args);
+bool st_cpu_linear_avx512vnni_takes(const st_cpu *cpu, const void *args);
+void st_cpu_linear_avx512vnni(st_cpu *cpu, const void *args);
 bool st_cpu_linear_q8_avx2_takes(const st_cpu *cpu, const void *args);
 void st_cpu_linear_q8_avx2(st_cpu *cpu, const void *args);
 bool st_cpu_linear_float_avx2_takes(const st_cpu *cpu, const void *args);

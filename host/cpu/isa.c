@@ -11,11 +11,27 @@ static bool has_f16c(void)
     return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
 }
 
+/* gcc 12 and clang 14 do not know the name of this one. */
+static bool has_avxvnni(void)
+{
+    unsigned last, a, b, c, d; /* last: subleaf */
+    return __get_cpuid_count(7, 0, &last, &b, &c, &d) && last >= 1 &&
+           __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
+}
+
 /* __builtin_cpu_supports also asks whether the system saves the wide registers. */
 unsigned st_cpu_isa(void)
 {
     __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") && has_f16c() ? ST_ISA_AVX2 : 0;
+    if (!__builtin_cpu_supports("avx2") || !has_f16c())
+        return 0;
+    unsigned isa = ST_ISA_AVX2;
+    if (has_avxvnni())
+        isa |= ST_ISA_AVXVNNI;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni"))
+        isa |= ST_ISA_AVX512VNNI;
+    return isa;
 }
 
 /* The brand string: 48 bytes in leaves 0x80000002 ... 4, padded with blanks on either side. */
@@ -55,5 +71,6 @@ void st_cpu_describe(char *name, size_t size)
 
 void st_cpu_isa_text(unsigned isa, char *text, size_t size)
 {
-    snprintf(text, size, "%s", isa & ST_ISA_AVX2 ? "avx2 f16c" : "");
+    snprintf(text, size, "%s%s%s", isa & ST_ISA_AVX2 ? "avx2 f16c" : "",
+             isa & ST_ISA_AVXVNNI ? " avx_vnni" : "", isa & ST_ISA_AVX512VNNI ? " avx512_vnni" : "");
 }

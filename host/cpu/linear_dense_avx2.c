@@ -136,7 +136,7 @@ bool st_cpu_linear_dense_avx2_takes(const st_cpu *cpu, const void *args)
 void st_cpu_linear_dense_avx2(st_cpu *cpu, const void *args)
 {
     st_cpu_linear l = st_cpu_linear_open(cpu, args);
-    st_cpu_linear_loop(cpu, &l, l.weight->base.rows, rows);
+    st_cpu_linear_loop(cpu, &l, l.weight->base.rows, rows, &l);
 }
 #else
 typedef int empty_translation_unit;

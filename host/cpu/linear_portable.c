@@ -103,5 +103,5 @@ void st_cpu_linear_portable(st_cpu *cpu, const void *args)
     if (l.src)
         st_cpu_rows(cpu, l.weight->base.rows, (int64_t)l.weight->base.cols * (l.n_row + 1), f32_rows, &l);
     else
-        st_cpu_linear_loop(cpu, &l, l.weight->n_tile, int8_tiles);
+        st_cpu_linear_loop(cpu, &l, l.weight->n_tile, int8_tiles, &l);
 }

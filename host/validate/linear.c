@@ -57,6 +57,13 @@ static linear_case *build(st_case *c, st_fill fill, int i, const st_weight_spec 
     return p;
 }
 
+static void end(st_case *c, linear_case *p)
+{
+    c->args = p;
+    c->run = run;
+    st_case_end(c);
+}
+
 static void one(st_suite *suite, int i, st_fill fill, st_type type, bool int8, int32_t m, int32_t n,
                 int32_t k)
 {
@@ -72,9 +79,31 @@ static void one(st_suite *suite, int i, st_fill fill, st_type type, bool int8, i
         w.out_scale ? ", out scale" : "", w.outliers ? ", outliers" : "",
         ST_ONE_IN(3, i, 3) ? ", accumulate" : "", ST_ONE_IN(4, i, 4) ? ", rows out" : "");
     st_fill_weight(c, fill, &w);
-    c->args = build(c, fill, i, &w, int8, act_group);
-    c->run = run;
-    st_case_end(c);
+    end(c, build(c, fill, i, &w, int8, act_group));
+}
+
+/* Sums over all columns at the codes' and activations' limits, and shapes at which kernels change their way:
+ * as many columns as fit a cache, as many rows as fit a buffer. */
+static void border(st_suite *suite, int i, st_fill fill, bool code3, int32_t m, int32_t n, int32_t k)
+{
+    st_suite_shape(suite, &m, &n, &k);
+    st_weight_spec w = {.type = ST_TERNARY, .scale_type = ST_F32, .code3 = code3};
+    st_case *c = st_case_begin(suite, ST_OP_LINEAR, m, n, k, "border %d: ternary x int8, %s%s", i,
+                               st_fill_names[fill], code3 ? " with +2" : "");
+    st_fill_weight(c, fill, &w);
+    end(c, build(c, fill, i, &w, true, 0));
+}
+
+static void borders(st_suite *suite)
+{
+    static const int32_t shapes[][3] = {
+        {1, 3, 131072},  {2, 2, 131072},  {4, 2, 131072},  {5, 2, 131072},  {12, 2, 131072}, {13, 2, 131072},
+        {25, 1, 131072}, {13, 17, 16368}, {13, 17, 16384}, {13, 17, 16385}, {25, 33, 16385}, {7, 17, 32768},
+        {7, 17, 32769},  {119, 3, 16384}, {120, 3, 16384}, {121, 3, 16384}, {124, 2, 16384}, {125, 2, 16384},
+        {126, 2, 16384}, {127, 2, 16384}, {241, 1, 16384}, {12, 31, 1024},  {13, 1, 131072}, {64, 47, 512}};
+    static const st_fill fills[] = {ST_FILL_PLUS, ST_FILL_MINUS, ST_FILL_LIMIT, ST_FILL_ALTERNATING};
+    for (int i = 0; i < (int)(sizeof shapes / sizeof shapes[0]); i++)
+        border(suite, i, fills[i % 4], i / 4 % 2 == 0, shapes[i][0], shapes[i][1], shapes[i][2]);
 }
 
 void st_validate_linear(st_suite *suite)
@@ -85,7 +114,7 @@ void st_validate_linear(st_suite *suite)
     } kinds[] = {{ST_TERNARY, true}, {ST_TERNARY, true},  {ST_F16, false},
                  {ST_Q8, true},      {ST_TERNARY, true},  {ST_Q8, false},
                  {ST_BF16, false},   {ST_TERNARY, false}, {ST_F32, false}};
-    static const int32_t rows[] = {1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 33};
+    static const int32_t rows[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 16, 17, 24, 25, 33};
     static const int32_t outs[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 65, 127, 129};
     static const int32_t cols[] = {1,   2,   3,   13,   15,   16,   17,   31,   32,   33,   63,
                                    64,  65,  127, 128,  129,  191,  255,  256,  257,  383,  384,
@@ -93,6 +122,8 @@ void st_validate_linear(st_suite *suite)
     for (int i = 0; i < st_suite_tile_count(suite, 900); i++)
         one(suite, i, (st_fill)(st_mix(i, 11) % ST_FILL_COUNT), kinds[i % 9].type, kinds[i % 9].int8,
             ST_PICK(rows, i, 5), ST_PICK(outs, i, 6), ST_PICK(cols, i, 7));
+    if (st_suite_tile_count(suite, 1) > 0)
+        borders(suite);
     for (int i = 0; i < st_suite_real_count(suite, 18); i++)
         one(suite, i, i < 9 ? ST_FILL_UNIFORM : ST_FILL_LIMIT, kinds[i % 9].type, kinds[i % 9].int8,
             i % 2 ? 8 : 1, i % 4 < 2 ? 2560 : 6912, i % 4 < 2 ? 6912 : 2560);

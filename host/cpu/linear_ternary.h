@@ -1,0 +1,453 @@
+/* linear: TERNARY x int8, the same code for three instruction sets. Only for the files that define the
+ * vectors first: linear_avx2.c, linear_avxvnni.c, linear_avx512vnni.c. They give vec, real vectors of i32 (or
+ * bytes) and of f32, and vec_... and real_... on them vec_dot(sum, code, act)  sum + 4 codes (u8) x 4
+ * activations (i8) in every lane ST_LINEAR_ROWS           rows of activations whose sums fit the registers
+ *   ST_LINEAR_CLASSES        fields of a byte that may be used where they stand
+ *
+ * Codes stay unsigned: the dot product adds 4 codes of an output times 4 activations, which are broadcast to
+ * every 32-bit lane, and the sum of the activations is subtracted at the end. A field of a byte may be used
+ * where it stands, as 1, 4, 16 or 64 times the code: such a sum has K / 4 columns, at most 3 * 64 * 128 *
+ * 32768 < 2^31.
+ *
+ * A block is two vectors of outputs. It meets up to ROWS rows of activations at a time, all sums in
+ * registers. Up to that many rows the codes are decoded in registers ("direct"); with more rows they are
+ * decoded once to bytes in the thread's scratch, which all rows then meet. */
+#ifndef ST_CPU_LINEAR_TERNARY_H
+#define ST_CPU_LINEAR_TERNARY_H
+
+#include "host/cpu/avx2.h"
+
+#include <stdatomic.h>
+
+#if defined(__GNUC__) && !defined(__clang__)
+#define UNROLL _Pragma("GCC unroll 24")
+#else
+#define UNROLL
+#endif
+
+enum {
+    VEC_BYTES = sizeof(vec),
+    VEC_LANES = VEC_BYTES / 4,
+    TILE_VECS = ST_CPU_STEP_BYTES / VEC_BYTES,
+    BLOCK_TILES = 2 / TILE_VECS,
+    ROWS = ST_LINEAR_ROWS,
+    STRIDED = 4, /* up to so many rows are read in place; more are packed first */
+    DUAL = 2,    /* up to so many rows meet two blocks at once: more streams are faster */
+    /* Codes are fetched to the second-level cache FAR bytes before they are used and to the first NEAR. */
+    NEAR = 1024,
+    FAR = 4096
+};
+
+/* Activations of some rows: row t's columns 4 i ... 4 i + 3 are at code + t * row + i * quad. */
+typedef struct acts {
+    const int8_t *code;
+    size_t row, quad;
+} acts;
+
+/* Where the codes of one or two blocks are, from some step on. */
+typedef struct codes {
+    const unsigned char *at[4]; /* of each vector */
+    int32_t left;               /* steps until the tiles end */
+    size_t skip;                /* from the end of a tile to the next tile of its stream */
+} codes;
+
+typedef vec sums[ROWS][2];
+typedef real outputs[ROWS][2];
+
+/* ---- integer sums of some steps ---- */
+
+/* What to add to an address to be `bytes` ahead in its stream, which goes on in the next block. */
+static inline size_t ahead_of(const codes *c, size_t bytes)
+{
+    return bytes + ((size_t)c->left * ST_CPU_STEP_BYTES < bytes ? c->skip : 0);
+}
+
+ST_AVX2_INLINE void fetch(const unsigned char *at, size_t near, size_t far)
+{
+    _mm_prefetch((const char *)((uintptr_t)at + near), _MM_HINT_T0);
+    _mm_prefetch((const char *)((uintptr_t)at + far), _MM_HINT_T1);
+}
+
+/* n_class accumulators per output: field f goes to number f % n_class, times 4 to that power. Sums of row t
+ * and block b go to out[b * n_row + t]. */
+ST_AVX2_INLINE void direct(codes c, acts q, int32_t n_step, const int n_block, const int n_row,
+                           const int n_class, sums out)
+{
+    vec acc[4 * ROWS][2];
+    UNROLL for (int i = 0; i < n_block * n_row * n_class; i++) acc[i][0] = acc[i][1] = vec_zero();
+    const int8_t *code = q.code;
+    /* more rows are always packed: constants */
+    const size_t row = n_row > STRIDED ? 4 : q.row, quad = n_row > STRIDED ? 4 * (size_t)n_row : q.quad;
+    size_t near = ahead_of(&c, NEAR), far = ahead_of(&c, FAR), at = 0;
+    for (int32_t step = 0; step < n_step; step++, at += ST_CPU_STEP_BYTES, code += 4 * quad) {
+        vec x[4];
+        UNROLL for (int v = 0; v < 2 * n_block; v++)
+        {
+            x[v] = vec_load(c.at[v] + at);
+            if (v % TILE_VECS == 0)
+                fetch(c.at[v] + at, near, far);
+        }
+        near += step == c.left - NEAR / ST_CPU_STEP_BYTES ? c.skip : 0;
+        far += step == c.left - FAR / ST_CPU_STEP_BYTES ? c.skip : 0;
+        UNROLL for (int f = 0; f < 4; f++)
+        {
+            const vec mask = vec_spread_byte((char)(3 << 2 * (f % n_class)));
+            UNROLL for (int b = 0; b < n_block; b++)
+            {
+                vec u0 = vec_and(x[2 * b], mask), u1 = vec_and(x[2 * b + 1], mask);
+                UNROLL for (int t = 0; t < n_row; t++)
+                {
+                    vec a = vec_spread(code + (size_t)t * row + (size_t)f * quad);
+                    int i = (b * n_row + t) * n_class + f % n_class;
+                    acc[i][0] = vec_dot(acc[i][0], u0, a);
+                    acc[i][1] = vec_dot(acc[i][1], u1, a);
+                }
+                if (f % n_class == n_class - 1) {
+                    x[2 * b] = vec_shift_right(x[2 * b], 2 * n_class);
+                    x[2 * b + 1] = vec_shift_right(x[2 * b + 1], 2 * n_class);
+                }
+            }
+        }
+    }
+    UNROLL for (int t = 0; t < n_block * n_row; t++) UNROLL for (int v = 0; v < 2; v++)
+    {
+        vec sum = acc[t * n_class][v];
+        UNROLL for (int i = 1; i < n_class; i++) sum =
+            vec_add(sum, vec_halve(acc[t * n_class + i][v], 2 * i));
+        out[t][v] = sum;
+    }
+}
+
+/* The same from decoded bytes [quad][2 vectors]; `fetch` is what will be read next, a line per step. */
+ST_AVX2_INLINE void decoded(const unsigned char *byte, acts q, int32_t n_step, const unsigned char *fetch,
+                            const int n_row, sums out)
+{
+    vec acc[ROWS][2];
+    UNROLL for (int t = 0; t < n_row; t++) acc[t][0] = acc[t][1] = vec_zero();
+    const int8_t *code = q.code;
+    for (int32_t step = 0; step < n_step; step++) {
+        UNROLL for (int f = 0; f < 4; f++)
+        {
+            vec u0 = vec_load(byte + (size_t)(2 * f) * VEC_BYTES),
+                u1 = vec_load(byte + (size_t)(2 * f + 1) * VEC_BYTES);
+            UNROLL for (int t = 0; t < n_row; t++)
+            {
+                vec a = vec_spread(code + 4 * t + f * 4 * n_row);
+                acc[t][0] = vec_dot(acc[t][0], u0, a);
+                acc[t][1] = vec_dot(acc[t][1], u1, a);
+            }
+        }
+        byte += (size_t)8 * VEC_BYTES;
+        code += 16 * n_row;
+        if (fetch) {
+            _mm_prefetch((const char *)fetch, _MM_HINT_T1);
+            fetch += ST_CPU_STEP_BYTES;
+        }
+    }
+    UNROLL for (int t = 0; t < n_row; t++)
+    {
+        out[t][0] = acc[t][0];
+        out[t][1] = acc[t][1];
+    }
+}
+
+/* Calls the function for a constant number of rows. */
+#define FOR_ROWS(n, call)                                                                                    \
+    switch (n) {                                                                                             \
+        CASES(call)                                                                                          \
+    }
+#define CASE(n, call)                                                                                        \
+    case n:                                                                                                  \
+        call(n);                                                                                             \
+        break;
+#define CASES_4(call) CASE(1, call) CASE(2, call) CASE(3, call) CASE(4, call)
+#define CASES_6(call) CASES_4(call) CASE(5, call) CASE(6, call)
+#if ST_LINEAR_ROWS == 12
+#define CASES(call)                                                                                          \
+    CASES_6(call)                                                                                            \
+    CASE(7, call) CASE(8, call) CASE(9, call) CASE(10, call) CASE(11, call) CASE(12, call)
+#elif ST_LINEAR_ROWS == 6
+#define CASES CASES_6
+#else
+#define CASES CASES_4
+#endif
+
+/* Accumulators per output for n rows: as many as registers hold. */
+#define CLASSES(n)                                                                                           \
+    (ST_LINEAR_CLASSES >= 4 && 4 * (n) <= ROWS ? 4 : ST_LINEAR_CLASSES >= 2 && 2 * (n) <= ROWS ? 2 : 1)
+
+static void dot_direct(codes c, acts q, int32_t n_step, int n_row, sums out)
+{
+#define CALL(n) direct(c, q, n_step, 1, n, CLASSES(n), out)
+    FOR_ROWS(n_row, CALL)
+#undef CALL
+}
+
+static void dot_dual(codes c, acts q, int32_t n_step, int n_row, sums out)
+{
+    if (n_row == 1)
+        direct(c, q, n_step, 2, 1, CLASSES(2), out);
+    else
+        direct(c, q, n_step, 2, 2, CLASSES(4), out);
+}
+
+static void dot_decoded(const unsigned char *byte, acts q, int32_t n_step, const unsigned char *fetch,
+                        int n_row, sums out)
+{
+#define CALL(n) decoded(byte, q, n_step, fetch, n, out)
+    FOR_ROWS(n_row, CALL)
+#undef CALL
+}
+
+/* ---- a call ---- */
+
+typedef struct work {
+    const st_cpu_linear *l;
+    const st_cpu *cpu;
+    int32_t first, n_row, n_group; /* rows of activations that are packed; groups of at most ROWS of them */
+    int8_t *packed;                /* groups of [4 columns][rows of the group][4], NULL = read in place */
+    atomic_int_least32_t next;     /* block */
+} work;
+
+enum { GROUP_SLACK = 64 }; /* bytes after a group, which the last store may reach into */
+
+static int32_t group_start(const work *w, int32_t group)
+{
+    return (int32_t)((int64_t)group * w->n_row / w->n_group);
+}
+
+static int8_t *group_packed(const work *w, int32_t group)
+{
+    size_t row = (size_t)w->l->weight->n_step * ST_CPU_STEP;
+    return w->packed + (size_t)group_start(w, group) * row + (size_t)group * GROUP_SLACK;
+}
+
+static acts group_acts(const work *w, int32_t group)
+{
+    const st_cpu_linear *l = w->l;
+    int32_t start = group_start(w, group), n = group_start(w, group + 1) - start;
+    if (w->packed)
+        return (acts){group_packed(w, group), 4, 4 * (size_t)n};
+    return (acts){l->q.code + (size_t)(w->first + start) * l->q.stride, l->q.stride, 4};
+}
+
+/* Four rows at a time, from the last: what a store writes past the rows of a group is written again. */
+static void pack(void *context, int64_t first, int64_t count)
+{
+    const work *w = context;
+    const st_cpu_linear *l = w->l;
+    for (int32_t group = (int32_t)first; group < first + count; group++) {
+        int32_t start = group_start(w, group), n = group_start(w, group + 1) - start;
+        const int8_t *from = l->q.code + (size_t)(w->first + start) * l->q.stride;
+        int8_t *to = group_packed(w, group);
+        for (int32_t step = 0; step < l->weight->n_step; step++, from += ST_CPU_STEP, to += ST_CPU_STEP * n)
+            for (int32_t four = (n - 1) / 4 * 4; four >= 0; four -= 4) {
+                __m128 x[4];
+                for (int32_t i = 0; i < 4; i++) {
+                    size_t row = (size_t)st_min(four + i, n - 1);
+                    x[i] = _mm_loadu_ps((const float *)(const void *)(from + row * l->q.stride));
+                }
+                _MM_TRANSPOSE4_PS(x[0], x[1], x[2], x[3]);
+                for (int32_t i = 0; i < 4; i++)
+                    _mm_storeu_ps((float *)(void *)(to + 4 * (i * n + four)), x[i]);
+            }
+    }
+}
+
+/* ---- from sums to outputs ---- */
+
+static int32_t vector_tile(const st_cpu_weight *w, int32_t block, int v)
+{
+    return (int32_t)st_min(block * BLOCK_TILES + v / TILE_VECS, w->n_tile - 1);
+}
+
+/* Adds segment s of n_row rows from t. */
+static void fold(const st_cpu_linear *l, int32_t block, int32_t t, int n_row, int32_t s, sums isum,
+                 outputs part, outputs y)
+{
+    int32_t end = (s + 1) * l->segment;
+    bool ends = s + 1 == l->n_segment || end % ST_K_BLOCK == 0;
+    real scale[2];
+    for (int v = 0; v < 2; v++)
+        scale[v] = real_scales(l->weight, vector_tile(l->weight, block, v), s / l->per_weight, v % TILE_VECS);
+    for (int i = 0; i < n_row; i++) {
+        size_t row = (size_t)(t + i);
+        vec sum = vec_spread(&l->q.sum[row * (size_t)l->q.n_sum + (size_t)s]);
+        real scale_a = real_spread(l->q.scale[row * (size_t)l->q.n_scale + (size_t)(s / l->per_act)]);
+        for (int v = 0; v < 2; v++) {
+            real term = real_mul(real_from(vec_sub(isum[i][v], sum)), real_mul(scale[v], scale_a));
+            if (l->n_segment == 1) {
+                y[i][v] = term;
+                continue;
+            }
+            part[i][v] = real_add(part[i][v], term);
+            if (ends) {
+                y[i][v] = real_add(y[i][v], part[i][v]);
+                part[i][v] = real_zero();
+            }
+        }
+    }
+}
+
+/* What st_cpu_linear_store does, for whole vectors. */
+static real finish(const st_cpu_linear *l, int32_t first, const float *dst, real y)
+{
+    const st_cpu_weight *w = l->weight;
+    if (w->out_scale != 1.0f)
+        y = real_mul(y, real_spread(w->out_scale));
+    if (w->bias)
+        y = real_add(y, real_load(w->bias + first));
+    if (l->args->accumulate)
+        y = real_add(y, real_load(dst));
+    return y;
+}
+
+static void store(const st_cpu_linear *l, int32_t block, int32_t t, int n_row, outputs y)
+{
+    const st_cpu_weight *w = l->weight;
+    for (int v = 0; v < 2; v++) {
+        int32_t first = block * BLOCK_TILES * ST_CPU_TILE + v * VEC_LANES;
+        int32_t count = (int32_t)st_min(VEC_LANES, w->base.rows - first);
+        for (int i = 0; i < n_row && count > 0; i++) {
+            float *dst = l->dst + (size_t)(t + i) * (size_t)l->args->stride + first;
+            if (count == VEC_LANES && !w->outlier_start) {
+                real_store(dst, finish(l, first, dst, y[i][v]));
+            } else {
+                float out[VEC_LANES];
+                real_store(out, y[i][v]);
+                st_cpu_linear_store(l, t + i, first, count, out);
+            }
+        }
+    }
+}
+
+/* ---- blocks ---- */
+
+static codes block_codes(const st_cpu_weight *w, int32_t block, int32_t n_block, int32_t step)
+{
+    codes c = {.left = w->n_step - step, .skip = (size_t)(n_block * BLOCK_TILES - 1) * w->row_bytes};
+    for (int v = 0; v < 2 * n_block; v++)
+        c.at[v] = w->data + (size_t)vector_tile(w, block, v) * w->row_bytes +
+                  (size_t)step * ST_CPU_STEP_BYTES + (size_t)(v % TILE_VECS * VEC_BYTES);
+    return c;
+}
+
+/* n_block blocks (two only for DUAL rows or fewer) meet one group of rows; `byte`: the decoded block, or
+ * NULL.
+ */
+static void block_group(const work *w, int32_t block, int32_t n_block, int32_t group,
+                        const unsigned char *byte, const unsigned char *fetch)
+{
+    const st_cpu_linear *l = w->l;
+    acts q = group_acts(w, group);
+    int32_t start = group_start(w, group), t = w->first + start, n = group_start(w, group + 1) - start;
+    outputs part, y;
+    for (int i = 0; i < n * n_block; i++)
+        part[i][0] = part[i][1] = y[i][0] = y[i][1] = real_zero();
+    for (int32_t s = 0, step = 0; s < l->n_segment; s++) {
+        int32_t left = l->weight->n_step - step;
+        int32_t n_step = l->n_segment == 1 ? left : (int32_t)st_min(l->segment / ST_CPU_STEP, left);
+        acts here = {q.code + (size_t)(4 * step) * q.quad, q.row, q.quad};
+        sums isum;
+        if (byte)
+            dot_decoded(byte + (size_t)(8 * step) * VEC_BYTES, here, n_step,
+                        fetch ? fetch + (size_t)step * ST_CPU_STEP_BYTES : NULL, n, isum);
+        else if (n_block == 1)
+            dot_direct(block_codes(l->weight, block, 1, step), here, n_step, n, isum);
+        else
+            dot_dual(block_codes(l->weight, block, 2, step), here, n_step, n, isum);
+        for (int32_t b = 0; b < n_block; b++)
+            fold(l, block + b, t, n, s, isum + b * n, part + b * n, y + b * n);
+        step += n_step;
+    }
+    for (int32_t b = 0; b < n_block; b++)
+        store(l, block + b, t, n, y + b * n);
+}
+
+static void direct_blocks(void *context, int64_t first, int64_t count)
+{
+    const work *w = context;
+    for (int32_t block = (int32_t)first; block < first + count; block++)
+        for (int32_t group = 0; group < w->n_group; group++)
+            block_group(w, block, 1, group, NULL, NULL);
+}
+
+static void dual_blocks(void *context, int64_t first, int64_t count)
+{
+    const work *w = context;
+    int32_t n_block = (int32_t)st_ceil_div(w->l->weight->n_tile, BLOCK_TILES);
+    for (int32_t block = 2 * (int32_t)first; block < 2 * (first + count); block += 2)
+        block_group(w, block, (int32_t)st_min(2, n_block - block), 0, NULL, NULL);
+}
+
+static void decode(const st_cpu_weight *w, int32_t block, unsigned char *byte)
+{
+    codes c = block_codes(w, block, 1, 0);
+    const vec mask = vec_spread_byte(3);
+    for (int32_t step = 0; step < w->n_step; step++)
+        for (int v = 0; v < 2; v++) {
+            vec x = vec_load(c.at[v] + (size_t)step * ST_CPU_STEP_BYTES);
+            unsigned char *to = byte + (size_t)(8 * step + v) * VEC_BYTES;
+            vec_store(to, vec_and(x, mask));
+            vec_store(to + 2 * VEC_BYTES, vec_and(vec_shift_right(x, 2), mask));
+            vec_store(to + 4 * VEC_BYTES, vec_and(vec_shift_right(x, 4), mask));
+            vec_store(to + 6 * VEC_BYTES, vec_and(vec_shift_right(x, 6), mask));
+        }
+}
+
+/* One item per thread, which takes blocks until there are none; while it computes one it fetches the codes of
+ * the next. */
+static void decoded_blocks(void *context, int64_t slot, int64_t count)
+{
+    (void)count;
+    work *w = context;
+    const st_cpu_weight *weight = w->l->weight;
+    unsigned char *byte = (unsigned char *)(w->cpu->scratch + slot * ST_MAX_COLS);
+    int32_t n_block = (int32_t)st_ceil_div(weight->n_tile, BLOCK_TILES);
+    int32_t block = (int32_t)atomic_fetch_add(&w->next, 1);
+    while (block < n_block) {
+        int32_t next = (int32_t)atomic_fetch_add(&w->next, 1);
+        decode(weight, block, byte);
+        for (int32_t group = 0; group < w->n_group; group++) {
+            const unsigned char *fetch =
+                next < n_block && group < BLOCK_TILES
+                    ? weight->data + (size_t)vector_tile(weight, next, group * TILE_VECS) * weight->row_bytes
+                    : NULL;
+            block_group(w, block, 1, group, byte, fetch);
+        }
+        block = next;
+    }
+}
+
+/* ---- the op ---- */
+
+static bool takes(const st_linear_args *a)
+{
+    return a->quant && a->weight->type == ST_TERNARY;
+}
+
+static void run(st_cpu *cpu, const st_linear_args *args)
+{
+    st_cpu_linear l = st_cpu_linear_open(cpu, args);
+    const st_cpu_weight *weight = l.weight;
+    int32_t n_block = (int32_t)st_ceil_div(weight->n_tile, BLOCK_TILES);
+    size_t row = (size_t)weight->n_step * ST_CPU_STEP;
+    bool decode_first = l.n_row > ROWS && 8 * (size_t)weight->n_step * VEC_BYTES <= ST_CPU_SCRATCH_BYTES;
+    bool serial = st_cpu_linear_serial(&l);
+    int32_t most = (int32_t)((ST_CPU_PACKED_BYTES) / (row * ROWS + GROUP_SLACK)) * ROWS;
+    for (int32_t first = 0; first < l.n_row; first += most) {
+        work w = {.l = &l, .cpu = cpu, .first = first, .n_row = (int32_t)st_min(most, l.n_row - first)};
+        w.n_group = (int32_t)st_ceil_div(w.n_row, ROWS);
+        w.packed = l.n_row > STRIDED ? cpu->packed : NULL;
+        if (w.packed)
+            st_pool_loop(serial ? NULL : cpu->pool, w.n_group, 1, pack, &w);
+        if (decode_first)
+            st_pool_loop(serial ? NULL : cpu->pool, serial ? 1 : cpu->n_slot, 1, decoded_blocks, &w);
+        else if (l.n_row <= DUAL)
+            st_cpu_linear_loop(cpu, &l, st_ceil_div(n_block, 2), dual_blocks, &w);
+        else
+            st_cpu_linear_loop(cpu, &l, n_block, direct_blocks, &w);
+    }
+}
+
+#endif
