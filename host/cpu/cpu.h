@@ -15,7 +15,12 @@
 #endif
 
 /* ---- instruction sets (isa.c) ---- */
-enum { ST_ISA_AVX2 = 1 /* AVX2 and F16C */ };
+enum {
+    ST_ISA_AVX2 = 1,       /* AVX2 and F16C */
+    ST_ISA_AVXVNNI = 2,    /* vpdpbusd on 256 bits, and all of AVX2 */
+    ST_ISA_AVX512VNNI = 4, /* vpdpbusd on 512 bits, AVX-512 F, BW and VL, and all of AVX2 */
+    ST_ISA_AVX512 = 8      /* AVX-512 F, BW, VL and DQ, and all of AVX2 */
+};
 unsigned st_cpu_isa(void);                                   /* those of this processor that variants use */
 void st_cpu_describe(char *name, size_t size);               /* the processor's name */
 void st_cpu_isa_text(unsigned isa, char *text, size_t size); /* "avx2 f16c" */
@@ -31,7 +36,7 @@ typedef struct st_cpu_variant {
     void (*run)(st_cpu *cpu, const void *args);         /* args: the op's st_*_args */
 } st_cpu_variant;
 
-enum { ST_CPU_MAX_VARIANT = 8 }; /* of one op */
+enum { ST_CPU_MAX_VARIANT = 16 }; /* of one op */
 
 struct st_cpu {
     st_device base;
@@ -98,7 +103,9 @@ st_cpu_qact st_cpu_planes(const st_qact *q);
  * TERNARY: tiles of 16 rows, each [n_step][16 rows][4 bytes], a step being 16 columns: column 4 s + b of the
  *   step stands in bits 2 s of byte b. A 32-byte load is 8 rows, which meet 4 activations broadcast to every
  *   32-bit lane, and no sum ever crosses lanes. Rows and columns past the end have code 1.
- * Others: row-major, rows a multiple of 64 bytes and (Q8) of 128 columns apart, zeros past the end.
+ * Q8: the same with steps of 4 columns, [n_step][16 rows][4 bytes], n_step being a multiple of 8 and all past
+ *   the end 0.
+ * Others: row-major, rows a multiple of 64 bytes apart, zeros past the end.
  * Scales: f32 [rows padded to 16], or as stored [tile][group][16 rows] for groups. */
 enum { ST_CPU_TILE = 16, ST_CPU_STEP = 16, ST_CPU_STEP_BYTES = 64 };
 
@@ -108,7 +115,7 @@ typedef struct st_cpu_weight {
     bool has_code3;
     float out_scale;
     int32_t n_tile, n_step, n_group;
-    size_t row_bytes;    /* distance of rows; TERNARY: of tiles */
+    size_t row_bytes;    /* distance of rows; TERNARY, Q8: of tiles */
     unsigned char *data; /* 64-byte aligned */
     void *scale;
     float *bias;            /* f32 [rows padded to 16], NULL = none */
@@ -140,8 +147,8 @@ st_cpu_linear st_cpu_linear_open(const st_cpu *cpu, const st_linear_args *args);
 /* Finishes rows first ... first + count - 1 of W for activation row t: out_scale, bias, old value, outliers.
  */
 void st_cpu_linear_store(const st_cpu_linear *l, int32_t t, int32_t first, int32_t count, const float *y);
-/* Runs fn over n tiles of rows of W (fn's context is l), in parallel if the product is worth it. */
-void st_cpu_linear_loop(st_cpu *cpu, const st_cpu_linear *l, int64_t n, st_loop_fn fn);
+/* Runs fn over n tiles of rows of W, in parallel if the product is worth it. */
+void st_cpu_linear_loop(st_cpu *cpu, const st_cpu_linear *l, int64_t n, st_loop_fn fn, void *context);
 
 /* ---- KV cache: per page, layer and key head a block of K [head_dim][64] and V [64][head_dim] f16 ----
  * K is transposed so that a vector holds one dimension of consecutive positions, and the lanes of st_dot_qk
@@ -235,5 +242,11 @@ bool st_cpu_linear_q8_avx2_takes(const st_cpu *cpu, const void *args);
 void st_cpu_linear_q8_avx2(st_cpu *cpu, const void *args);
 bool st_cpu_linear_float_avx2_takes(const st_cpu *cpu, const void *args);
 void st_cpu_linear_float_avx2(st_cpu *cpu, const void *args);
+bool st_cpu_linear_dense_avx512_takes(const st_cpu *cpu, const void *args);
+void st_cpu_linear_dense_avx512(st_cpu *cpu, const void *args);
+bool st_cpu_linear_float_avx512_takes(const st_cpu *cpu, const void *args);
+void st_cpu_linear_float_avx512(st_cpu *cpu, const void *args);
+bool st_cpu_linear_q8_avx512vnni_takes(const st_cpu *cpu, const void *args);
+void st_cpu_linear_q8_avx512vnni(st_cpu *cpu, const void *args);
 
 #endif

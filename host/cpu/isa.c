@@ -15,7 +15,16 @@ static bool has_f16c(void)
 unsigned st_cpu_isa(void)
 {
     __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") && has_f16c() ? ST_ISA_AVX2 : 0;
+    if (!__builtin_cpu_supports("avx2") || !has_f16c())
+        return 0;
+    unsigned isa = ST_ISA_AVX2;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni"))
+        isa |= ST_ISA_AVX512VNNI;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+        isa |= ST_ISA_AVX512;
+    return isa;
 }
 
 /* The brand string: 48 bytes in leaves 0x80000002 ... 4, padded with blanks on either side. */
@@ -55,5 +64,6 @@ void st_cpu_describe(char *name, size_t size)
 
 void st_cpu_isa_text(unsigned isa, char *text, size_t size)
 {
-    snprintf(text, size, "%s", isa & ST_ISA_AVX2 ? "avx2 f16c" : "");
+    snprintf(text, size, "%s%s%s", isa & ST_ISA_AVX2 ? "avx2 f16c" : "", isa & ST_ISA_AVX512 ? " avx512" : "",
+             isa & ST_ISA_AVX512VNNI ? " avx512_vnni" : "");
 }

@@ -61,13 +61,13 @@ void st_cpu_linear_store(const st_cpu_linear *l, int32_t t, int32_t first, int32
     }
 }
 
-void st_cpu_linear_loop(st_cpu *cpu, const st_cpu_linear *l, int64_t n, st_loop_fn fn)
+void st_cpu_linear_loop(st_cpu *cpu, const st_cpu_linear *l, int64_t n, st_loop_fn fn, void *context)
 {
     const st_cpu_weight *w = l->weight;
     if ((int64_t)w->base.rows * w->base.cols * l->n_row < SERIAL_PRODUCT) {
-        fn((void *)(uintptr_t)l, 0, n);
+        fn(context, 0, n);
         return;
     }
     int64_t tile = st_max(1, n / (8 * cpu->n_slot)); /* eight pieces a thread, for balance */
-    st_pool_loop(cpu->pool, n, tile, fn, (void *)(uintptr_t)l);
+    st_pool_loop(cpu->pool, n, tile, fn, context);
 }

@@ -190,7 +190,7 @@ bool st_cpu_linear_avx2_takes(const st_cpu *cpu, const void *args)
 void st_cpu_linear_avx2(st_cpu *cpu, const void *args)
 {
     st_cpu_linear l = st_cpu_linear_open(cpu, args);
-    st_cpu_linear_loop(cpu, &l, l.weight->n_tile, tiles);
+    st_cpu_linear_loop(cpu, &l, l.weight->n_tile, tiles, &l);
 }
 #else
 typedef int empty_translation_unit;
