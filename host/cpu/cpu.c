@@ -29,6 +29,7 @@ static const st_cpu_variant table[] = {
     {ST_OP_LINEAR, "avx512vnni_q8", ST_ISA_AVX512 | ST_ISA_AVX512VNNI, st_cpu_linear_q8_avx512vnni_takes,
      st_cpu_linear_q8_avx512vnni},
     {ST_OP_ATTEND, "avx2", ST_ISA_AVX2, NULL, st_cpu_attend_avx2},
+    {ST_OP_ATTEND, "avx512", ST_ISA_AVX512, NULL, st_cpu_attend_avx512},
     {ST_OP_GLU_NORM_QUANT, "avx2", ST_ISA_AVX2, NULL, st_cpu_glu_norm_quant_avx2},
     {ST_OP_TOPK, "avx2", ST_ISA_AVX2, NULL, st_cpu_topk_avx2},
 #endif

@@ -58,6 +58,8 @@ struct st_cpu {
 /* Work below this many operations on elements runs in the caller. An estimate: handing a loop to the pool is
  * taken to cost some microseconds, in which a core passes over tens of thousands of elements. */
 #define ST_CPU_SERIAL_WORK 30000
+/* The same for multiplications of attend. */
+#define ST_CPU_SERIAL_ATTEND 100000
 
 /* Calls fn for rows 0 ... n_row - 1, in parallel if n_row * work is worth it. Each call has a scratch row of
  * ST_MAX_COLS f32 to itself. */
@@ -233,6 +235,7 @@ void st_cpu_norm_avx2(st_cpu *cpu, const void *args);
 void st_cpu_norm_quant_avx2(st_cpu *cpu, const void *args);
 void st_cpu_attend_avx2(st_cpu *cpu, const void *args);
 void st_cpu_glu_norm_quant_avx2(st_cpu *cpu, const void *args);
+void st_cpu_attend_avx512(st_cpu *cpu, const void *args);
 void st_cpu_topk_avx2(st_cpu *cpu, const void *args);
 bool st_cpu_linear_avx2_takes(const st_cpu *cpu, const void *args);
 void st_cpu_linear_avx2(st_cpu *cpu, const void *args);
