@@ -161,6 +161,10 @@ INLINE ivec ivec_right_signed(ivec x, int n)
 {
     return _mm512_srai_epi32(x, (unsigned)n);
 }
+INLINE ivec ivec_right_each(ivec x, ivec n)
+{
+    return _mm512_srlv_epi32(x, n);
+}
 INLINE ivec ivec_lanes(void)
 {
     return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -220,6 +224,19 @@ INLINE void vec_store_f16(uint16_t *to, vec x)
     __m256i h = _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     h = _mm256_mask_mov_epi16(h, vec_is_nan(x), _mm256_set1_epi16(0x7e00));
     _mm256_storeu_si256((__m256i *)(void *)to, h);
+}
+/* Of 2 VEC elements those of even and of odd index, and the way back. */
+INLINE void vec_split(vec low, vec high, vec *even, vec *odd)
+{
+    const ivec first = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    *even = _mm512_permutex2var_ps(low, first, high);
+    *odd = _mm512_permutex2var_ps(low, ivec_or(first, ivec_set(1)), high);
+}
+INLINE void vec_join(vec even, vec odd, vec *low, vec *high)
+{
+    const ivec first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    *low = _mm512_permutex2var_ps(even, first, odd);
+    *high = _mm512_permutex2var_ps(even, ivec_or(first, ivec_set(8)), odd);
 }
 /* The halves of a vector added: how the last levels of a fold begin. */
 INLINE __m256 vec_fold_8(vec x)
@@ -364,6 +381,10 @@ INLINE ivec ivec_right_signed(ivec x, int n)
 {
     return _mm256_srai_epi32(x, n);
 }
+INLINE ivec ivec_right_each(ivec x, ivec n)
+{
+    return _mm256_srlv_epi32(x, n);
+}
 INLINE ivec ivec_lanes(void)
 {
     return _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -424,6 +445,19 @@ INLINE void vec_store_f16(uint16_t *to, vec x)
     __m256i nan = _mm256_castps_si256(vec_is_nan(x));
     __m128i nan16 = _mm_packs_epi32(_mm256_castsi256_si128(nan), _mm256_extracti128_si256(nan, 1));
     _mm_storeu_si128((__m128i *)(void *)to, _mm_blendv_epi8(h, _mm_set1_epi16(0x7e00), nan16));
+}
+/* Of 2 VEC elements those of even and of odd index, and the way back. */
+INLINE void vec_split(vec low, vec high, vec *even, vec *odd)
+{
+    vec x = _mm256_permute2f128_ps(low, high, 0x20), y = _mm256_permute2f128_ps(low, high, 0x31);
+    *even = _mm256_shuffle_ps(x, y, 0x88);
+    *odd = _mm256_shuffle_ps(x, y, 0xdd);
+}
+INLINE void vec_join(vec even, vec odd, vec *low, vec *high)
+{
+    vec x = _mm256_unpacklo_ps(even, odd), y = _mm256_unpackhi_ps(even, odd);
+    *low = _mm256_permute2f128_ps(x, y, 0x20);
+    *high = _mm256_permute2f128_ps(x, y, 0x31);
 }
 /* The halves of a vector added: how the last levels of a fold begin. */
 INLINE __m256 vec_fold_8(vec x)
