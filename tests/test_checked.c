@@ -286,6 +286,56 @@ Test(checked, bent_batches_are_named)
     BEND((s.dev->backend->begin(s.dev, &s.batch), poke(&s, s.small, 0, 1)), "write: inside a step");
 }
 
+/* A step of one linear, whose int8 input is in `buf`. */
+static const char *linear_from(scene *s, st_buf *buf, int32_t max_row)
+{
+    static sterna_error error;
+    st_qact given = s->quant;
+    given.buf = buf;
+    given.max_row = max_row;
+    st_linear_args args = {.weight = s->matrix, .quant = &given, .dst = s->y, .stride = 2 * DIM};
+    s->batch.stream++;
+    s->dev->backend->begin(s->dev, &s->batch);
+    s->dev->backend->linear(s->dev, &args);
+    return s->dev->backend->end(s->dev, &error) == STERNA_OK ? "" : error.message;
+}
+
+Test(checked, planes_that_the_caller_wrote_are_taken)
+{
+    static uint32_t memory[1024];
+    for (int way = 0; way < 5; way++) {
+        scene s = scene_open();
+        const st_backend *b = s.dev->backend;
+        arguments a = legal(&s);
+        st_buf *buf;
+        if (way == 0)
+            cr_assert_eq(b->buf_wrap(s.dev, memory, sizeof memory, &buf, NULL), STERNA_OK);
+        else
+            cr_assert_eq(b->buf_create(s.dev, 4096, &buf, NULL), STERNA_OK);
+        a.norm_quant.dst.buf = buf;
+        if (way != 1) { /* an op quantises 4 rows */
+            b->begin(s.dev, &s.batch);
+            b->norm_quant(s.dev, &a.norm_quant);
+            cr_assert_eq(b->end(s.dev, NULL), STERNA_OK);
+        }
+        if (way == 2)
+            b->write(s.dev, buf, 0, memory, 4);
+        if (way == 3)
+            b->fill(s.dev, buf, 0);
+        static const char *const said[] = {
+            "", "linear: the int8 input was neither quantised nor written", "", "",
+            "linear: reads 64 columns, groups 0 and 0, of activations quantised with 64, 0 and 0"};
+        cr_expect_str_eq(linear_from(&s, buf, 5), said[way]); /* read as 5 rows */
+        b->buf_destroy(s.dev, buf);
+        scene_close(&s);
+    }
+    scene s = scene_open();
+    s.dev->backend->write(s.dev, s.small, 0, memory, 4);
+    cr_expect_str_eq(linear_from(&s, s.small, TOKENS),
+                     "linear: quantised activations holds 4 bytes; 1 rows of 160 need 640");
+    scene_close(&s);
+}
+
 Test(checked, new_buffers_are_poisoned)
 {
     scene s = scene_open();

@@ -1,66 +1,11 @@
 /* The public functions of the engine: ends, limits, cancelling, errors, memory. */
+#include "tests/support/counted/allocations.h"
 #include "tests/support/engine_rig.h"
 #include "tests/support/tiny_model.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
-
-/* ---- allocations are counted, and fail on request (the linker wraps them, see CMakeLists.txt) ---- */
-
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-void *__wrap_aligned_alloc(size_t alignment, size_t size);
-void __wrap_free(void *memory);
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void *__real_aligned_alloc(size_t alignment, size_t size);
-void __real_free(void *memory);
-
-static long n_allocation, n_live, fail_at; /* fail_at: number of the allocation that fails, 0 = none */
-
-static bool allowed(void)
-{
-    return ++n_allocation != fail_at;
-}
-
-static void *counted(void *memory)
-{
-    n_live += memory != NULL;
-    return memory;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return allowed() ? counted(__real_malloc(size)) : NULL;
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return allowed() ? counted(__real_calloc(n, size)) : NULL;
-}
-
-void *__wrap_aligned_alloc(size_t alignment, size_t size)
-{
-    return allowed() ? counted(__real_aligned_alloc(alignment, size)) : NULL;
-}
-
-void *__wrap_realloc(void *memory, size_t size)
-{
-    if (!allowed())
-        return NULL;
-    void *grown = __real_realloc(memory, size);
-    n_live += !memory && grown;
-    return grown;
-}
-
-void __wrap_free(void *memory)
-{
-    n_live -= memory != NULL;
-    __real_free(memory);
-}
 
 /* ---- helpers ---- */
 
@@ -260,7 +205,7 @@ Test(engine, refuses_bad_requests)
     sterna_request good = request_of(4, 4), r = good;
     r.struct_size = 8;
     REFUSED(sterna_submit(engine, &r, NULL, error), STERNA_E_ARGUMENT,
-            "a request of 8 bytes instead of 128: sterna_request_defaults sets the size");
+            "a request of 8 bytes instead of 136: sterna_request_defaults sets the size");
     r = good;
     r.n_prompt = 0;
     REFUSED(sterna_submit(engine, &r, NULL, error), STERNA_E_ARGUMENT, "the prompt has 0 tokens");
@@ -275,7 +220,8 @@ Test(engine, refuses_bad_requests)
     REFUSED(sterna_submit(engine, &r, NULL, error), STERNA_E_ARGUMENT, "n_predict is -2, not -1 or more");
     r = good;
     r.temperature = NAN;
-    REFUSED(sterna_submit(engine, &r, NULL, error), STERNA_E_ARGUMENT, "temperature is nan, not 0 or more");
+    REFUSED(sterna_submit(engine, &r, NULL, error), STERNA_E_ARGUMENT,
+            "temperature is nan, not a number from 0");
     r = good;
     r.top_p = 1.5f;
     REFUSED(sterna_submit(engine, &r, NULL, error), STERNA_E_ARGUMENT, "top_p is 1.5, not 0 ... 1");
@@ -294,7 +240,7 @@ Test(engine, refuses_bad_requests)
     REFUSED(sterna_score(engine, bad, 2, 1, logprob, error), STERNA_E_ARGUMENT,
             "token 1 is 272, not 0 ... 271");
     cr_assert_eq(sterna_submit(engine, &good, NULL, NULL), STERNA_OK);
-    REFUSED(sterna_score(engine, text, 4, 1, logprob, error), STERNA_E_ARGUMENT,
+    REFUSED(sterna_score(engine, text, 4, 1, logprob, error), STERNA_E_BUSY,
             "scoring needs an idle engine, but 1 samples are unfinished");
     sterna_engine_close(&engine);
     sterna_model_close(&model);
@@ -410,13 +356,26 @@ static void steps_allocate_nothing(const char *device)
     sterna_engine_params params = params_of(3);
     params.device = device;
     params.hash_logits = true;
+    params.n_draft = 3;
+    const st_config *c = st_model_config(model);
+    params.kv_bytes = (int64_t)st_kv_bytes(3, c->n_layer, c->n_kv_head, c->head_dim); /* too few: pauses */
     sterna_engine *engine;
     sterna_error error;
     cr_assert_eq(sterna_engine_open(model, &params, &engine, &error), STERNA_OK, "%s", error.message);
+    const char *stop = "no such text";
+    const sterna_logit_bias bias = {75, 1.5f};
     long before = n_allocation;
     for (int i = 0; i < 6; i++) {
         sterna_request r = request_of(10 + 17 * i, 10);
         r.temperature = (float)i; /* greedy, and unfiltered: the whole row */
+        r.typical_p = i == 4 ? 0.7f : 1.0f;
+        r.n_sample = 1 + i % 3;
+        r.n_logprob = 4 * i;
+        r.repetition_penalty = 1.1f;
+        r.stop = &stop;
+        r.n_stop = 1;
+        r.bias = &bias;
+        r.n_bias = 1;
         cr_assert_eq(sterna_submit(engine, &r, NULL, &error), STERNA_OK);
     }
     int64_t left;

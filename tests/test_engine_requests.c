@@ -72,11 +72,13 @@ static rig_result alone(const sterna_request *q, int32_t sample)
 
 /* ---- samples ---- */
 
-Test(requests, samples_differ_and_each_is_its_own)
+/* Drawn from the whole row, and (top_k) from candidates. */
+static void check_samples(int32_t top_k)
 {
     sterna_request q = request_of(100, 20);
     q.n_sample = 6;
     q.temperature = 2.0f;
+    q.top_k = top_k;
     q.seed = 9;
     sterna_engine_params params = params_of(4);
     open_rig(&params);
@@ -96,6 +98,12 @@ Test(requests, samples_differ_and_each_is_its_own)
     rig_result one = alone(&first, 0);
     rig_compare(&r.result[0], &one, false, "a request for one", 0);
     rig_close(&r);
+}
+
+Test(requests, samples_differ_and_each_is_its_own)
+{
+    check_samples(0);
+    check_samples(40);
 }
 
 Test(requests, cancelling_ends_every_sample)
@@ -190,6 +198,23 @@ Test(requests, stop_tokens_end_a_sample_even_if_ends_are_ignored)
     cr_assert_eq(cut.n_text, first, "the text of the last token is not shown");
 }
 
+/* A text that ends in what might have become a stop string comes out whole. */
+Test(requests, what_was_held_back_comes_out_at_the_end)
+{
+    sterna_request q;
+    rig_result plain = some_text(&q);
+    char stop[8] = {0};
+    memcpy(stop, plain.text + 57, 3);
+    cr_assert_eq(strlen(stop), 3u);
+    strcat(stop, "~~~");
+    const char *stops = stop;
+    q.stop = &stops;
+    q.n_stop = 1;
+    rig_result held = alone(&q, 0);
+    rig_compare(&held, &plain, false, "held back", 0);
+    cr_assert_geq(held.last.n_text, 3, "the last event brings what was held and its own");
+}
+
 /* ---- log-probabilities ---- */
 
 static float row_copy[300];
@@ -238,7 +263,7 @@ Test(requests, logprobs_are_those_of_the_model)
     check_logprobs(q, 0);
     q.temperature = 3.0f;
     check_logprobs(q, 0);
-    const sterna_bias bias[3] = {{70, 30.0f}, {80, -INFINITY}, {81, -2.0f}};
+    const sterna_logit_bias bias[3] = {{70, 30.0f}, {80, -INFINITY}, {81, -2.0f}};
     q.bias = bias;
     q.n_bias = 3;
     q.repetition_penalty = 1.3f;
@@ -251,15 +276,15 @@ Test(requests, biases_ban_and_force)
 {
     sterna_request q = request_of(10, 40);
     q.temperature = 1.0f;
-    sterna_bias force = {123, 1000.0f};
+    sterna_logit_bias force = {123, 1000.0f};
     q.bias = &force;
     q.n_bias = 1;
     rig_result forced = alone(&q, 0);
     for (int i = 0; i < 40; i++)
         cr_assert_eq(forced.token[i], 123);
-    static sterna_bias ban[260];
+    static sterna_logit_bias ban[260];
     for (int i = 0; i < 260; i++)
-        ban[i] = (sterna_bias){i, -INFINITY};
+        ban[i] = (sterna_logit_bias){i, -INFINITY};
     q.bias = ban;
     q.n_bias = 260;
     q.temperature = 5.0f;
@@ -296,6 +321,10 @@ Test(requests, drafts_change_nothing_but_the_number_of_steps)
         sterna_request q = request_of(5 + 3 * i, 100);
         q.temperature = i % 3 == 0 ? 0.0f : 0.1f * (float)i;
         q.repetition_penalty = i % 4 == 0 ? 1.1f : 1.0f;
+        q.frequency_penalty = i % 4 == 1 ? 0.02f : 0.0f; /* each draft counts for those after it */
+        q.presence_penalty =
+            i % 4 == 2 ? 0.5f : 0.0f; /* what a draft pushes out of the window is free again */
+        q.penalty_last_n = i % 4 == 2 ? 3 : 500;
         q.seed = (uint64_t)i;
         q.n_logprob = i % 5;
         rig_result plain = alone(&q, 0);
@@ -351,7 +380,7 @@ Test(requests, exhausted_pages_delay_and_change_nothing)
     open_rig(&params);
     sterna_request q[6];
     for (int i = 0; i < 6; i++) {
-        q[i] = request_of(40 + i, 150);
+        q[i] = request_of(58 + i, 150);
         q[i].temperature = 1.0f;
         q[i].seed = (uint64_t)i;
         rig_submit(&r, &q[i]);
@@ -368,6 +397,8 @@ Test(requests, exhausted_pages_delay_and_change_nothing)
     sterna_statistics s = {.struct_size = sizeof s};
     cr_assert_eq(sterna_engine_statistics(r.engine, &s), STERNA_OK);
     cr_assert(s.n_preempted == (uint64_t)n_preempted && s.n_page == 4 && s.n_page_used == 0);
+    cr_assert_eq(s.n_cached, 0,
+                 "all prompts are shorter than a page"); /* finding one's own pages does not count */
     cr_assert(s.n_waiting == 0 && s.n_running == 0 && s.n_generated == 900);
     sterna_error error;
     sterna_request too_long = request_of(100, 156 + 1 + 1); /* 257 positions would be needed */
@@ -431,6 +462,41 @@ Test(requests, an_aborted_step_has_not_happened)
         sterna_engine_close(&engine);
     }
     cr_assert_gt(n_total, 100);
+}
+
+static bool always(void *user)
+{
+    return user != NULL;
+}
+
+Test(requests, ops_of_an_aborted_step_do_nothing)
+{
+    sterna_error error;
+    st_device *dev;
+    for (int aborts = 0; aborts <= 1; aborts++) {
+        st_device_params params = {.n_thread = 1, .abort = always, .abort_user = aborts ? &error : NULL};
+        cr_assert_eq(st_device_open("cpu", &params, &dev, &error), STERNA_OK);
+        float in[4] = {1, 2, 3, 4}, weight[4] = {1, 1, 1, 1}, out[4] = {5, 5, 5, 5};
+        int32_t zero = 0;
+        st_buf *x, *w, *y, *pos;
+        const st_backend *ops = dev->backend;
+        cr_assert(ops->buf_wrap(dev, in, sizeof in, &x, &error) == STERNA_OK &&
+                  ops->buf_wrap(dev, weight, sizeof weight, &w, &error) == STERNA_OK &&
+                  ops->buf_wrap(dev, out, sizeof out, &y, &error) == STERNA_OK &&
+                  ops->buf_wrap(dev, &zero, sizeof zero, &pos, &error) == STERNA_OK);
+        st_batch batch = {.n_token = 1, .pos = pos};
+        st_norm_args args = {.src = x, .dst = y, .weight = w, .dim = 4, .eps = 1e-5f, .rows = ST_ROWS_TOKEN};
+        ops->begin(dev, &batch);
+        ops->norm(dev, &args);
+        cr_assert_eq(ops->end(dev, &error), aborts ? STERNA_E_ABORTED : STERNA_OK);
+        cr_assert_eq(out[0] == 5.0f, aborts);
+        ops->begin(dev, &batch); /* not sticky */
+        ops->end(dev, &error);
+        st_buf *all[] = {x, w, y, pos};
+        for (int i = 0; i < 4; i++)
+            ops->buf_destroy(dev, all[i]);
+        st_device_close(&dev);
+    }
 }
 
 /* ---- scores ---- */

@@ -26,3 +26,24 @@ Test(examples, batch, .timeout = 60)
     cr_assert(strstr(s.err, "no such file"), "%s", s.err);
     spawned_free(&s);
 }
+
+/* It compares its two results itself. */
+Test(examples, linear, .timeout = 60)
+{
+    static const char *const devices[] = {"cpu", "ref"};
+    char first[4096] = "";
+    for (int i = 0; i < 2; i++) {
+        spawned s = spawn((const char *const[]){EXAMPLE_FOLDER "/example_linear", devices[i], NULL}, NULL);
+        cr_assert_eq(s.code, 0, "%s", s.err);
+        cr_assert(s.out_size > 20 && s.out_size < sizeof first);
+        char *verdict = strstr(s.out, devices[i]); /* the last line names the device */
+        cr_assert(verdict && strstr(verdict, ": host and device memory agree\n"), "%s", s.out);
+        *verdict = '\0';
+        cr_assert(i == 0 || strcmp(s.out, first) == 0, "%s and %s", s.out, first);
+        strcpy(first, s.out);
+        spawned_free(&s);
+    }
+    spawned s = spawn((const char *const[]){EXAMPLE_FOLDER "/example_linear", "abacus", NULL}, NULL);
+    cr_assert(s.code == 1 && strstr(s.err, "abacus"), "%s", s.err);
+    spawned_free(&s);
+}

@@ -97,6 +97,8 @@ Test(kv, a_content_that_comes_back_is_another)
     int32_t page = st_pages_take(&p);
     st_pages_keep(&p, page, 0, tokens(0));
     st_content first = p.page[page].content;
+    cr_assert_eq(st_pages_find(&p, 0, tokens(0)), page);
+    cr_assert_eq(st_pages_find(&p, 7, tokens(0)), -1); /* in the only bucket there is */
     st_pages_give(&p, page);
     cr_assert_eq(st_pages_take(&p), page);
     st_pages_keep(&p, page, 0, tokens(0));

@@ -233,9 +233,10 @@ Test(sched, a_prompt_skips_pages_that_are_kept)
     st_sched_destroy(&s);
 }
 
-Test(sched, samples_compute_their_prompt_once)
+/* Also if there were rows for all of them at once: those who would compute the same page wait for it. */
+static void compute_samples(int32_t n_batch)
 {
-    create(4, 512, 100, 40);
+    create(4, 512, n_batch, 40);
     static int32_t prompt[300];
     fresh_prompt(prompt, 300);
     sterna_request_id id = submit_prompt(prompt, 300, 3, 6);
@@ -244,13 +245,33 @@ Test(sched, samples_compute_their_prompt_once)
     while (st_sched_unfinished(&s) > 0) {
         const st_plan *plan = st_sched_plan(&s, 1.0);
         rows += plan->n_token;
-        cr_assert_leq(plan->n_token, 100);
+        cr_assert_leq(plan->n_token, n_batch);
         complete(plan);
     }
     /* Each computes the 44 tokens after the last full page, and two of the three that it generates. */
     cr_assert_eq(rows, 256 + 6 * 44 + 6 * 2, "%d rows", rows);
     cr_assert_null(st_sched_waiting(&s, id));
     cr_assert(s.n_waiting == 0 && s.queue_used == 0 && s.n_spare == ST_MAX_QUEUE + 4);
+    st_sched_destroy(&s);
+}
+
+Test(sched, samples_compute_their_prompt_once)
+{
+    compute_samples(100);
+    compute_samples(600);
+}
+
+Test(sched, the_last_token_of_a_prompt_may_be_all_that_is_left)
+{
+    create(2, 512, 100, 40);
+    static int32_t prompt[65];
+    fresh_prompt(prompt, 65);
+    submit_prompt(prompt, 65, 1, 2);
+    cr_assert_eq(step()->n_token, 65); /* the other sample waits for the page, and the first one ends */
+    const st_plan *plan = st_sched_plan(&s, 1.0);
+    cr_assert(plan->n_part == 1 && plan->n_token == 1 && plan->n_out == 1 && plan->prompt);
+    complete(plan);
+    cr_assert_eq(st_sched_unfinished(&s), 0);
     st_sched_destroy(&s);
 }
 

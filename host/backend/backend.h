@@ -64,12 +64,14 @@ typedef struct st_device_params {
     st_log log;
 } st_device_params;
 
-/* Time and bytes of one op of the last step. */
+/* Time and bytes of one op of the last step: one row for each op that was issued, in order. An op that a
+ * backend runs as part of another one has a row of its own with 0 seconds. */
 typedef struct st_trace_row {
     st_op op;
     const char *variant; /* the variant that ran; static string */
     double seconds;
     uint64_t bytes; /* weights, activations and KV read and written, counted once each (st_bytes_*) */
+    double start;   /* seconds since begin(), or since the device began with the step's first op */
 } st_trace_row;
 
 /* ---- a step's batch: arrays in device memory, written before begin() ---- */
@@ -294,7 +296,8 @@ struct st_backend {
     /* Contents are undefined. `bytes` > 0. */
     sterna_status (*buf_create)(st_device *dev, size_t bytes, st_buf **buf, sterna_error *error);
     void (*buf_destroy)(st_device *dev, st_buf *buf); /* NULL is fine */
-    /* Wraps memory the caller owns: host memory for CPU backends, CUdeviceptr, VkBuffer. */
+    /* Wraps memory the caller owns: host memory for CPU backends, CUdeviceptr, VkBuffer. What a handle must
+     * satisfy only the backend knows: one that it cannot use (alignment) is STERNA_E_ARGUMENT. */
     sterna_status (*buf_wrap)(st_device *dev, void *native, size_t bytes, st_buf **buf, sterna_error *error);
     /* Blocking, outside of begin/end; ranges were checked. Failures stick to the device. */
     void (*write)(st_device *dev, st_buf *buf, size_t offset, const void *src, size_t bytes);

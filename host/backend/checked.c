@@ -21,6 +21,13 @@ void st_checked_fail(st_checked *c, const char *op, const char *format, ...)
     st_fail(&c->failure, STERNA_E_ARGUMENT, "%s: %s", op, text);
 }
 
+/* Not a violation, but the step cannot be checked. */
+static void out_of_memory(st_checked *c, const char *what)
+{
+    if (c->failure.status == STERNA_OK)
+        st_fail(&c->failure, STERNA_E_MEMORY, "checking layer: no memory for %s", what);
+}
+
 /* ---- registries of live handles ---- */
 
 st_live_buf *st_checked_buf(st_checked *c, const st_buf *buf)
@@ -39,7 +46,7 @@ bool st_checked_has_weight(const st_checked *c, const st_weight *weight)
     return false;
 }
 
-static sterna_status add_buf(st_checked *c, st_buf *buf, sterna_error *error)
+static sterna_status add_buf(st_checked *c, st_buf *buf, bool wrapped, sterna_error *error)
 {
     if (c->n_buf == c->max_buf) {
         int max = c->max_buf ? 2 * c->max_buf : 64;
@@ -49,7 +56,7 @@ static sterna_status add_buf(st_checked *c, st_buf *buf, sterna_error *error)
         c->bufs = bufs;
         c->max_buf = max;
     }
-    c->bufs[c->n_buf++] = (st_live_buf){.buf = buf};
+    c->bufs[c->n_buf++] = (st_live_buf){.buf = buf, .wrapped = wrapped};
     return STERNA_OK;
 }
 
@@ -115,7 +122,7 @@ static sterna_status checked_buf_create(st_device *dev, size_t bytes, st_buf **b
     if (status != STERNA_OK)
         return status;
     c->inner->backend->fill(c->inner, *buf, 0xffffffff); /* as f32: NaN; what nobody wrote shows in results */
-    status = add_buf(c, *buf, error);
+    status = add_buf(c, *buf, false, error);
     if (status != STERNA_OK)
         c->inner->backend->buf_destroy(c->inner, *buf);
     return status;
@@ -130,7 +137,7 @@ static sterna_status checked_buf_wrap(st_device *dev, void *native, size_t bytes
     sterna_status status = c->inner->backend->buf_wrap(c->inner, native, bytes, buf, error);
     if (status != STERNA_OK)
         return status;
-    status = add_buf(c, *buf, error);
+    status = add_buf(c, *buf, true, error);
     if (status != STERNA_OK)
         c->inner->backend->buf_destroy(c->inner, *buf);
     return status;
@@ -167,7 +174,7 @@ static void checked_write(st_device *dev, st_buf *buf, size_t offset, const void
 {
     st_checked *c = checked(dev);
     if (range_ok(c, "write", buf, offset, bytes)) {
-        st_checked_buf(c, buf)->quantised = false;
+        st_checked_buf(c, buf)->contents = ST_CONTENTS_GIVEN;
         c->inner->backend->write(c->inner, buf, offset, src, bytes);
     }
 }
@@ -182,8 +189,10 @@ static void checked_read(st_device *dev, const st_buf *buf, size_t offset, void 
 static void checked_fill(st_device *dev, st_buf *buf, uint32_t word)
 {
     st_checked *c = checked(dev);
-    if (range_ok(c, "fill", buf, 0, buf ? buf->bytes : 0))
+    if (range_ok(c, "fill", buf, 0, buf ? buf->bytes : 0)) {
+        st_checked_buf(c, buf)->contents = ST_CONTENTS_GIVEN;
         c->inner->backend->fill(c->inner, buf, word);
+    }
 }
 
 /* ---- weights ---- */
@@ -294,7 +303,7 @@ static bool fetch_arrays(st_checked *c, const st_batch *b)
         c->arrays = malloc(total * sizeof *c->arrays);
         c->n_arrays = c->arrays ? total : 0;
         if (!c->arrays) {
-            st_checked_fail(c, "begin", "no memory for %zu batch entries", total);
+            out_of_memory(c, "the arrays of a batch");
             return false;
         }
     }
@@ -395,7 +404,7 @@ static bool checked_begin(st_device *dev, const st_batch *b)
     if (c->failure.status == STERNA_OK) {
         c->current = find_recording(c, batch_key(b), &c->known);
         if (!c->current)
-            st_checked_fail(c, "begin", "no memory for a recording");
+            out_of_memory(c, "a recording");
     }
     c->batch = b;
     c->n_op = 0;

@@ -19,10 +19,18 @@ typedef struct st_recording {
     uint8_t *op;       /* [CHECKED_MAX_OP] st_op */
 } st_recording;
 
-/* A live buffer, and what was last quantised into it. */
+/* What a buffer holds, as far as int8 inputs go. */
+typedef enum st_contents {
+    ST_CONTENTS_NONE,     /* nobody wrote into it */
+    ST_CONTENTS_GIVEN,    /* written or filled by the caller, who answers for its layout */
+    ST_CONTENTS_QUANTISED /* by an op, as `as` says */
+} st_contents;
+
+/* A live buffer. */
 typedef struct st_live_buf {
     const st_buf *buf;
-    bool quantised;
+    bool wrapped; /* the caller's memory: it may have been written past this layer */
+    st_contents contents;
     st_qact as;
     st_rows rows;
 } st_live_buf;

@@ -79,7 +79,7 @@ static void remember_quantised(st_checked *c, const st_qact *q, st_rows rows)
 {
     st_live_buf *live = st_checked_buf(c, q->buf);
     if (live) {
-        live->quantised = true;
+        live->contents = ST_CONTENTS_QUANTISED;
         live->as = *q;
         live->rows = rows;
     }
@@ -184,7 +184,8 @@ static void checked_norm_quant(st_device *dev, const st_norm_quant_args *a)
         c->inner->backend->norm_quant(c->inner, a);
 }
 
-/* The consumer's side of st_qact: the same descriptor as the producer's, and sums per segment. */
+/* The consumer's side of st_qact: sums per segment, and the descriptor of the op that quantised. Planes that
+ * the caller wrote, or that stand in memory of the caller's, are taken on trust. */
 static void check_quant_input(st_checked *c, const st_linear_args *a)
 {
     const st_op op = ST_OP_LINEAR;
@@ -201,12 +202,14 @@ static void check_quant_input(st_checked *c, const st_linear_args *a)
         st_checked_fail(c, st_op_name(op),
                         "sums over %d columns where weight groups of %d and activation groups of %d need %d",
                         q->sum_group, w->group, q->act_group, segment);
+    check_qact(c, op, q, row_count(c, a->rows));
     const st_live_buf *live = q->buf ? st_checked_buf(c, q->buf) : NULL;
-    if (!live || !live->quantised)
-        st_checked_fail(c, st_op_name(op), "the int8 input was not quantised in this layout");
-    else if (live->as.cols != q->cols || live->as.max_row != q->max_row ||
-             live->as.act_group != q->act_group || live->as.sum_group != q->sum_group ||
-             live->rows != a->rows)
+    if (!live || (live->contents == ST_CONTENTS_NONE && !live->wrapped))
+        st_checked_fail(c, st_op_name(op), "the int8 input was neither quantised nor written");
+    else if (live->contents == ST_CONTENTS_QUANTISED && !live->wrapped &&
+             (live->as.cols != q->cols || live->as.max_row != q->max_row ||
+              live->as.act_group != q->act_group || live->as.sum_group != q->sum_group ||
+              live->rows != a->rows))
         st_checked_fail(c, st_op_name(op),
                         "reads %d columns, groups %d and %d, of activations quantised with %d, %d and %d",
                         q->cols, q->act_group, q->sum_group, live->as.cols, live->as.act_group,

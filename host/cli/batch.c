@@ -1,8 +1,8 @@
 /* sterna run --batch: many requests at a time, results as they finish. */
 #include "host/cli/batch.h"
 
+#include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 /* Requests that wait in the engine beside the running ones, so that a slot never stays empty. */
@@ -11,236 +11,204 @@ enum { AHEAD = 64 };
 typedef struct batch {
     st_run *run;
     st_jobs jobs;
-    size_t n_submitted, n_finished;
-    size_t first_open; /* all jobs before it are finished */
-    bool failed;       /* some request ended with an error */
+    st_job **order;              /* [n_submitted]: the engine numbers requests one after the other */
+    sterna_request_id first_id;  /* of order[0] */
+    size_t n_submitted, n_ended; /* in the engine */
+    size_t next;                 /* job to be submitted */
+    size_t n_done;               /* jobs that have all their results, earlier ones included */
+    size_t n_earlier;
+    size_t n_failed;            /* samples that ended with an error */
+    const st_job *first_failed; /* and the first one's request and error */
+    sterna_error first_error;
 } batch;
 
-static json_t *token_array(const st_job *job)
+static st_job *find_job(const batch *b, sterna_request_id id)
 {
-    json_t *array = json_array();
-    for (int32_t i = 0; array && i < job->n_token; i++)
-        if (json_array_append_new(array, json_integer(job->token[i])) != 0) {
-            json_decref(array);
-            return NULL;
-        }
-    return array;
+    st_job *job = b->order[id - b->first_id];
+    assert(job->id == id);
+    return job;
 }
 
-/* What was generated, as valid UTF-8. False when out of memory. */
-static bool generated_text(const st_run *run, const st_job *job, st_bytes *text)
+static void show_progress(const batch *b)
 {
-    st_bytes raw = {0};
-    bool done = true;
-    for (int32_t i = 0; i < job->n_token && done; i++)
-        done = st_bytes_append_token(&raw, run->model, job->token[i]);
-    done = done && st_utf8_append(text, raw.data, raw.size);
-    st_bytes_free(&raw);
-    return done;
+    if (!isatty(STDERR_FILENO) || isatty(fileno(b->run->out)))
+        return;
+    fprintf(stderr, "\r%zu of %zu done", b->n_done, b->jobs.n);
+    if (b->n_earlier)
+        fprintf(stderr, ", %zu of them earlier", b->n_earlier);
+    if (b->n_done == b->jobs.n)
+        fputc('\n', stderr);
 }
 
-static json_t *text_string(const st_run *run, const st_job *job)
+/* Writes the result of a sample that has ended, unless an earlier run has. */
+static int end_sample(batch *b, st_job *job, const sterna_event *event)
 {
-    st_bytes text = {0};
-    json_t *string =
-        generated_text(run, job, &text) ? json_stringn(text.data ? text.data : "", text.size) : NULL;
-    st_bytes_free(&text);
-    return string;
-}
-
-/* The "id" of a request, or "#" and its index; control characters, which a terminal might obey, become '?'.
- */
-static bool append_label(st_bytes *text, const batch *b, const st_job *job)
-{
-    char number[32];
-    if (json_is_integer(job->label))
-        snprintf(number, sizeof number, "%lld", (long long)json_integer_value(job->label));
-    else
-        snprintf(number, sizeof number, "#%lld", (long long)(job - b->jobs.job));
-    bool named = json_is_string(job->label);
-    size_t first = text->size;
-    bool done = named ? st_bytes_append(text, json_string_value(job->label), json_string_length(job->label))
-                      : st_bytes_append(text, number, strlen(number));
-    for (size_t i = first; i < text->size; i++)
-        if ((unsigned char)text->data[i] < ' ' || text->data[i] == 127)
-            text->data[i] = '?';
-    return done;
-}
-
-/* What became of a request that did not end by itself. */
-static bool append_failure(st_bytes *text, const sterna_event *event)
-{
-    if (event->finish == STERNA_FINISH_CANCEL)
-        return st_bytes_append(text, " [cancelled]", 12);
-    if (event->finish != STERNA_FINISH_ERROR)
-        return true;
-    return st_bytes_append(text, " [error: ", 9) &&
-           st_bytes_append(text, event->error.message, strlen(event->error.message)) &&
-           st_bytes_append(text, "]", 1);
-}
-
-/* "[id] prompt and continuation", and an empty line. False when out of memory or when it cannot be written.
- */
-static bool write_text(batch *b, const st_job *job, const sterna_event *event)
-{
-    st_run *run = b->run;
-    st_bytes text = {0};
-    bool done =
-        st_bytes_append(&text, "[", 1) && append_label(&text, b, job) && st_bytes_append(&text, "] ", 2);
-    if (!run->params->no_display_prompt)
-        done =
-            done && st_bytes_append(&text, json_string_value(job->prompt), json_string_length(job->prompt));
-    done = done && generated_text(run, job, &text) && append_failure(&text, event) &&
-           st_bytes_append(&text, "\n\n", 2) && st_run_write(run, text.data, text.size) && st_run_flush(run);
-    st_bytes_free(&text);
-    return done;
-}
-
-/* One line of results. False when out of memory or when it cannot be written. */
-static bool write_result(batch *b, const st_job *job, const sterna_event *event)
-{
-    json_t *line = json_object();
-    json_object_set_new(line, "index", json_integer((json_int_t)(job - b->jobs.job)));
-    if (job->label)
-        json_object_set(line, "id", job->label);
-    json_object_set_new(line, "text", text_string(b->run, job));
-    json_object_set_new(line, "tokens", token_array(job));
-    json_object_set_new(line, "finish", json_string(st_run_finish_name(event->finish)));
-    if (event->finish == STERNA_FINISH_ERROR)
-        json_object_set_new(line, "error", json_string(event->error.message));
-    json_object_set_new(line, "n_prompt", json_integer(event->n_prompt));
-    json_object_set_new(line, "n_generated", json_integer(event->n_generated));
-    json_object_set_new(line, "seconds_queued", json_real(event->seconds_queued));
-    json_object_set_new(line, "seconds_prompt", json_real(event->seconds_prompt));
-    json_object_set_new(line, "seconds_decode", json_real(event->seconds_decode));
-    char *text = json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(9));
-    size_t n_key = line ? json_object_size(line) : 0;
-    json_decref(line);
-    size_t size = 0;
-    while (text && text[size])
-        size++;
-    /* Each setter above leaves its key out when memory is exhausted. */
-    bool whole = text && n_key == 9u + (job->label != NULL) + (event->finish == STERNA_FINISH_ERROR);
-    bool done = whole && st_run_write(b->run, text, size) && st_run_write(b->run, "\n", 1);
-    free(text);
-    return done && st_run_flush(b->run);
-}
-
-static bool add_token(st_job *job, sterna_token token)
-{
-    if (job->n_token == job->capacity) {
-        int32_t capacity = job->capacity ? 2 * job->capacity : 64;
-        sterna_token *grown = realloc(job->token, (size_t)capacity * sizeof *grown);
-        if (!grown)
-            return false;
-        job->token = grown;
-        job->capacity = capacity;
+    if (event->finish == STERNA_FINISH_ERROR && b->n_failed++ == 0) {
+        b->first_failed = job;
+        b->first_error = event->error;
     }
-    job->token[job->n_token++] = token;
-    return true;
-}
-
-static st_job *find_job(batch *b, sterna_request_id id)
-{
-    size_t i = b->first_open;
-    while (b->jobs.job[i].id != id)
-        i++;
-    return &b->jobs.job[i];
+    if (job->kept && job->kept[event->sample])
+        return ST_EXIT_OK;
+    if (!st_result_write(b->run, job, (size_t)(job - b->jobs.job), event))
+        return b->run->broken ? ST_EXIT_FAILURE
+                              : st_cli_fail("run", ST_EXIT_FAILURE, "out of memory for a result");
+    st_sample_free(&job->sample[event->sample]);
+    if (--job->n_open == 0) {
+        b->n_done++;
+        show_progress(b);
+    }
+    return ST_EXIT_OK;
 }
 
 static int take_events(batch *b)
 {
-    sterna_event event;
-    while (sterna_next(b->run->engine, &event)) {
-        st_job *job = find_job(b, event.id);
-        b->run->n_generated += event.token >= 0;
-        if (event.token >= 0 && !add_token(job, event.token))
-            return st_cli_fail("run", ST_EXIT_FAILURE, "out of memory for tokens");
-        if (event.finish == STERNA_FINISH_NONE)
+    const sterna_event *event;
+    while ((event = sterna_next(b->run->session.engine)) != NULL) {
+        st_job *job = find_job(b, event->id);
+        b->run->n_generated += event->token >= 0;
+        if (!st_sample_add(&job->sample[event->sample], job, event))
+            return st_cli_fail("run", ST_EXIT_FAILURE, "out of memory for a result");
+        if (event->finish == STERNA_FINISH_NONE)
             continue;
-        b->failed = b->failed || event.finish == STERNA_FINISH_ERROR;
-        if (!(b->run->params->text ? write_text : write_result)(b, job, &event))
-            return b->run->broken ? ST_EXIT_FAILURE
-                                  : st_cli_fail("run", ST_EXIT_FAILURE, "out of memory for a result");
-        job->id = -1; /* finished */
-        b->n_finished++;
-        while (b->first_open < b->jobs.n && b->jobs.job[b->first_open].id < 0)
-            b->first_open++;
-        if (isatty(STDERR_FILENO) && !isatty(fileno(b->run->out)))
-            fprintf(stderr, "\r%zu of %zu done%s", b->n_finished, b->jobs.n,
-                    b->n_finished == b->jobs.n ? "\n" : "");
+        int code = end_sample(b, job, event);
+        if (code != ST_EXIT_OK)
+            return code;
+        if (++job->n_ended == job->request.n_sample) {
+            b->n_ended++;
+            st_job_finish(job);
+        }
     }
     return ST_EXIT_OK;
+}
+
+/* A request that the engine refuses has its results, too; the others go on. */
+static int refuse(batch *b, st_job *job, const sterna_error *error)
+{
+    sterna_event event = {.id = -1, .token = -1, .finish = STERNA_FINISH_ERROR, .stop = -1, .error = *error};
+    event.n_prompt = job->request.n_prompt;
+    int code = ST_EXIT_OK;
+    for (; event.sample < job->request.n_sample && code == ST_EXIT_OK; event.sample++)
+        code = end_sample(b, job, &event);
+    st_job_finish(job);
+    return code;
 }
 
 static int submit_some(batch *b, size_t at_a_time)
 {
     sterna_error error;
-    while (b->n_submitted < b->jobs.n && b->n_submitted - b->n_finished < at_a_time) {
-        st_job *job = &b->jobs.job[b->n_submitted];
-        sterna_status status = sterna_submit(b->run->engine, &job->request, &job->id, &error);
-        if (status == STERNA_E_LIMIT && b->n_submitted > b->n_finished)
-            return ST_EXIT_OK; /* the queue is full: steps make room */
-        if (status != STERNA_OK)
-            return st_cli_fail("run", ST_EXIT_FAILURE, "request %zu: %s", b->n_submitted, error.message);
-        b->n_submitted++;
+    int code = ST_EXIT_OK;
+    while (code == ST_EXIT_OK && b->next < b->jobs.n && b->n_submitted - b->n_ended < at_a_time) {
+        st_job *job = &b->jobs.job[b->next];
+        if (job->n_open > 0) {
+            if (!job->sample)
+                job->sample = calloc((size_t)job->request.n_sample, sizeof *job->sample);
+            if (!job->sample)
+                return st_cli_fail("run", ST_EXIT_FAILURE, "out of memory for request %zu", b->next);
+            sterna_status status = sterna_submit(b->run->session.engine, &job->request, &job->id, &error);
+            if (status == STERNA_E_BUSY)
+                return ST_EXIT_OK; /* steps make room */
+            if (status != STERNA_OK) {
+                code = refuse(b, job, &error);
+            } else {
+                b->first_id = b->n_submitted ? b->first_id : job->id;
+                b->order[b->n_submitted++] = job;
+            }
+        }
+        b->next++;
     }
-    return ST_EXIT_OK;
+    return code;
 }
 
 /* Ends what runs and writes what it has produced. */
 static int stop(batch *b)
 {
     sterna_error error;
-    for (size_t i = b->first_open; i < b->n_submitted; i++)
-        if (b->jobs.job[i].id > 0)
-            sterna_cancel(b->run->engine, b->jobs.job[i].id, &error);
-    size_t n_finished = b->n_finished;
+    size_t n_done = b->n_done;
     int code = take_events(b);
+    for (size_t i = 0; i < b->n_submitted && code == ST_EXIT_OK; i++)
+        if (b->order[i]->sample &&
+            sterna_cancel(b->run->session.engine, b->order[i]->id, &error) == STERNA_OK)
+            code = take_events(b);
     if (code != ST_EXIT_OK)
         return code;
     return st_cli_fail("run", ST_EXIT_INTERRUPTED,
-                       "interrupted: %zu of %zu requests are done, %zu were cut short", n_finished, b->jobs.n,
-                       b->n_finished - n_finished);
+                       "interrupted: %zu of %zu requests are done, %zu were cut short", n_done, b->jobs.n,
+                       b->n_done - n_done);
 }
 
-static int run_all(batch *b, size_t n_sequence)
+static int run_all(batch *b)
 {
     sterna_error error;
     int code = ST_EXIT_OK;
-    while (code == ST_EXIT_OK && b->n_finished < b->jobs.n) {
-        if (st_run_interrupted())
+    size_t at_a_time = (size_t)b->run->params->parallel + AHEAD;
+    while (code == ST_EXIT_OK && b->n_done < b->jobs.n) {
+        if (st_interrupted())
             return stop(b);
-        code = submit_some(b, n_sequence + AHEAD);
-        if (code == ST_EXIT_OK && sterna_step(b->run->engine, &error) < 0)
+        code = submit_some(b, at_a_time);
+        if (code == ST_EXIT_OK && sterna_step(b->run->session.engine, &error) < 0 &&
+            error.status != STERNA_E_ABORTED)
             code = st_cli_fail("run", ST_EXIT_FAILURE, "%s", error.message);
         if (code == ST_EXIT_OK)
             code = take_events(b);
     }
-    return code == ST_EXIT_OK && b->failed ? ST_EXIT_FAILURE : code;
+    if (code == ST_EXIT_OK && b->n_failed > 0)
+        code =
+            st_cli_fail("run", ST_EXIT_FAILURE, "%zu results are errors, the first that of request %zu: %s",
+                        b->n_failed, (size_t)(b->first_failed - b->jobs.job), b->first_error.message);
+    return code;
 }
 
-int st_run_batch(st_run *run)
+/* Opens the engine that the open jobs need. */
+static int open_engine(batch *b)
+{
+    int64_t longest = 1, n_sample = 0;
+    int32_t n_draft = 0;
+    for (size_t i = 0; i < b->jobs.n; i++) {
+        const sterna_request *r = &b->jobs.job[i].request;
+        if (b->jobs.job[i].n_open == 0)
+            continue;
+        int64_t positions =
+            r->n_predict < 0 ? b->run->session.n_context : (int64_t)r->n_prompt + r->n_predict;
+        longest = positions > longest ? positions : longest;
+        n_sample += r->n_sample;
+        n_draft = r->n_draft > n_draft ? r->n_draft : n_draft;
+    }
+    return st_run_open_engine(b->run, n_sample, longest, n_draft);
+}
+
+static int run_jobs(batch *b, const st_earlier *earlier)
+{
+    for (size_t i = 0; i < b->jobs.n; i++)
+        b->n_done += b->jobs.job[i].n_open == 0;
+    b->n_earlier = b->n_done;
+    if (earlier->size > 0)
+        fprintf(stderr, "resuming: %zu of %zu requests are done already\n", b->n_earlier, b->jobs.n);
+    if (b->n_done == b->jobs.n)
+        return st_earlier_is_clean(earlier) ? ST_EXIT_OK : st_earlier_open_output(earlier, b->run);
+    b->order = calloc(b->jobs.n, sizeof *b->order);
+    if (!b->order)
+        return st_cli_fail("run", ST_EXIT_FAILURE, "out of memory for %zu requests", b->jobs.n);
+    int code = open_engine(b);
+    if (code == ST_EXIT_OK)
+        code = earlier->size > 0 ? st_earlier_open_output(earlier, b->run) : st_run_open_output(b->run, "wb");
+    double start = st_clock();
+    if (code == ST_EXIT_OK)
+        code = run_all(b);
+    b->run->seconds = st_clock() - start;
+    return code;
+}
+
+int st_run_batch(st_run *run, const char *text, size_t size)
 {
     batch b = {.run = run};
-    sterna_error error;
-    int64_t longest = 1;
-    int code = st_jobs_read(&b.jobs, run, run->params->batch);
-    for (size_t i = 0; i < b.jobs.n && code == ST_EXIT_OK; i++) {
-        const sterna_request *r = &b.jobs.job[i].request;
-        int64_t positions = r->n_predict < 0 ? run->n_context : (int64_t)r->n_prompt + r->n_predict;
-        longest = positions > longest ? positions : longest;
-    }
-    const st_run_params *p = run->params;
-    size_t n_sequence = (size_t)(p->parallel < p->batch_size ? p->parallel : p->batch_size);
-    n_sequence = n_sequence < b.jobs.n ? n_sequence : b.jobs.n;
-    if (code == ST_EXIT_OK && st_run_open_engine(run, (int32_t)n_sequence, longest, &error) != STERNA_OK)
-        code = error.status == STERNA_E_ABORTED ? ST_EXIT_INTERRUPTED
-                                                : st_cli_fail("run", ST_EXIT_FAILURE, "%s", error.message);
-    double start = st_run_clock();
+    st_earlier earlier = {0};
+    int code = run->params->batch ? st_jobs_read(&b.jobs, run) : st_jobs_set_prompt(&b.jobs, run, text, size);
+    if (code == ST_EXIT_OK && run->params->resume)
+        code = st_earlier_read(&earlier, run, &b.jobs);
     if (code == ST_EXIT_OK)
-        code = run_all(&b, n_sequence);
-    run->seconds = st_run_clock() - start;
+        code = run_jobs(&b, &earlier);
+    st_earlier_free(&earlier);
     st_jobs_free(&b.jobs);
+    free(b.order);
     return code;
 }

@@ -1,21 +1,35 @@
 #include "host/cli/cli.h"
+#include "host/cli/tool.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
 
-int st_cli_fail(const char *command, int code, const char *format, ...)
+static void print_line(const char *command, const char *kind, const char *format, va_list args)
 {
     char line[1024];
-    va_list args;
-    va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
-    va_end(args);
     for (char *c = line; *c; c++)
         if ((unsigned char)*c < 0x20 || *c == 0x7f) /* arguments and files may hold terminal sequences */
             *c = '?';
-    fprintf(stderr, "sterna %s: %s\n", command, line);
+    fprintf(stderr, "%s %s: %s%s\n", st_tool_name, command, kind, line);
+}
+
+int st_cli_fail(const char *command, int code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    print_line(command, "", format, args);
+    va_end(args);
     return code;
+}
+
+void st_cli_warn(const char *command, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    print_line(command, "warning: ", format, args);
+    va_end(args);
 }
 
 int st_cli_write_failed(const char *command, const char *name, int failure)

@@ -1,4 +1,4 @@
-/* What the tool's commands share. */
+/* What the tools' commands share. */
 #ifndef ST_CLI_H
 #define ST_CLI_H
 
@@ -14,9 +14,10 @@ enum {
     ST_EXIT_PIPE = 141         /* the reader of standard output went away, likewise */
 };
 
-extern const st_command st_command_run, st_command_info, st_command_devices, st_command_validate;
+extern const st_command st_command_run, st_command_chat, st_command_perplexity, st_command_info,
+    st_command_devices, st_command_validate, st_command_profile;
 
-/* Prints "sterna COMMAND: ..." and a newline on stderr; returns `code`, so that callers can write
+/* Prints "TOOL COMMAND: ..." and a newline on stderr; returns `code`, so that callers can write
  * `return st_cli_fail("run", ST_EXIT_USAGE, "...")`. Control characters in the message become '?'. */
 int st_cli_fail(const char *command, int code, const char *format, ...);
 /* Ends a command that wrote to `out`, called `name` in messages: flushes it, and returns `code` or what
@@ -24,6 +25,9 @@ int st_cli_fail(const char *command, int code, const char *format, ...);
 int st_cli_finish(const char *command, FILE *out, const char *name, int code);
 /* Reports that writing failed with this errno (0: unknown); returns the exit code. */
 int st_cli_write_failed(const char *command, const char *name, int failure);
+
+/* Prints "sterna COMMAND: warning: ..." likewise. */
+void st_cli_warn(const char *command, const char *format, ...);
 
 /* "1.18 GB", "437 MB", "12 B": three significant digits, powers of 1000. */
 const char *st_cli_bytes(uint64_t bytes, char text[16]);

@@ -7,8 +7,6 @@
 #include <jansson.h>
 #endif
 
-enum { MAX_DEVICE = 64 };
-
 typedef struct devices_params {
     bool json;
 } devices_params;
@@ -59,12 +57,14 @@ static void devices_defaults(void *params)
 static int devices_run(const void *params)
 {
     const devices_params *p = params;
-    sterna_device_info *list = calloc(MAX_DEVICE, sizeof *list);
+    int n = sterna_device_count(), code = ST_EXIT_OK;
+    sterna_device_info *list = calloc((size_t)n, sizeof *list);
     if (!list)
         return st_cli_fail("devices", ST_EXIT_FAILURE, "out of memory");
-    int n = sterna_devices(list, MAX_DEVICE);
-    n = n < MAX_DEVICE ? n : MAX_DEVICE;
-    int code = ST_EXIT_OK;
+    for (int i = 0; i < n; i++) {
+        list[i].struct_size = sizeof list[i];
+        sterna_device_describe(i, &list[i]);
+    }
     if (!p->json)
         print_table(list, n, stdout);
 #if STERNA_TEXT
@@ -83,11 +83,14 @@ static const st_option options[] = {
      "print a JSON array instead of a table"},
 };
 
+static const st_option_table table = {"options", options, sizeof options / sizeof options[0]};
+static const st_option_group groups[] = {{&table, 0}};
+
 const st_command st_command_devices = {
     .name = "devices",
     .summary = "List the devices of this machine, and why the other backends are not available.",
-    .options = options,
-    .n_option = sizeof options / sizeof options[0],
+    .groups = groups,
+    .n_group = 1,
     .params_size = sizeof(devices_params),
     .defaults = devices_defaults,
     .run = devices_run,

@@ -141,7 +141,7 @@ static void warn(void *user, sterna_log_level level, const char *line)
 {
     (void)user;
     if (level == STERNA_LOG_WARN)
-        fprintf(stderr, "sterna info: warning: %s\n", line);
+        st_cli_warn("info", "%s", line);
 }
 
 static int info_run(const void *params)
@@ -183,11 +183,14 @@ static const st_option options[] = {
     {"--json", NULL, ST_OPTION_FLAG, offsetof(info_params, json), 0, 0, NULL, "print JSON"},
 };
 
+static const st_option_table table = {"options", options, sizeof options / sizeof options[0]};
+static const st_option_group groups[] = {{&table, 0}};
+
 const st_command st_command_info = {
     .name = "info",
     .summary = "Show what a model file holds.",
-    .options = options,
-    .n_option = sizeof options / sizeof options[0],
+    .groups = groups,
+    .n_group = 1,
     .params_size = sizeof(info_params),
     .defaults = info_defaults,
     .run = info_run,

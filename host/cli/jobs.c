@@ -1,128 +1,163 @@
 /* Reading the requests of `sterna run --batch`. */
 #include "host/cli/batch.h"
 
-#include <inttypes.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct place {
-    const char *path;
-    size_t line; /* from 1 */
-} place;
+enum { MAX_FILE_BYTES = 1 << 30 };
 
-static int bad_line(const place *at, const char *what)
+int st_place_fail(const st_place *at, const char *format, ...)
 {
-    return st_cli_fail("run", ST_EXIT_FAILURE, "%s:%zu: %s", at->path, at->line, what);
+    char what[768];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    return at->path ? st_cli_fail("run", ST_EXIT_FAILURE, "%s:%zu: %s", at->path, at->line, what)
+                    : st_cli_fail("run", ST_EXIT_FAILURE, "%s", what);
 }
 
-/* ---- one field each ---- */
+/* ---- what determines a result ---- */
 
-static int bad_field(const place *at, const char *key, const char *expected)
+/* FNV-1a. */
+static void hash_bytes(uint64_t *hash, const void *data, size_t size)
 {
-    return st_cli_fail("run", ST_EXIT_FAILURE, "%s:%zu: \"%s\" is not %s", at->path, at->line, key, expected);
+    const unsigned char *byte = data;
+    for (size_t i = 0; i < size; i++)
+        *hash = (*hash ^ byte[i]) * UINT64_C(0x100000001b3);
 }
 
-static int take_int(const place *at, const char *key, const json_t *value, int64_t min, int64_t max,
-                    int64_t *out)
+static void hash_number(uint64_t *hash, uint64_t number)
 {
-    char expected[96];
-    snprintf(expected, sizeof expected, "an integer from %" PRId64 " to %" PRId64, min, max);
-    if (!json_is_integer(value) || json_integer_value(value) < min || json_integer_value(value) > max)
-        return bad_field(at, key, expected);
-    *out = json_integer_value(value);
-    return ST_EXIT_OK;
+    for (int i = 0; i < 8; i++, number >>= 8)
+        hash_bytes(hash, &(unsigned char){(unsigned char)number}, 1);
 }
 
-static int take_real(const place *at, const char *key, const json_t *value, double max, float *out)
+static void hash_real(uint64_t *hash, float value)
 {
-    char expected[64];
-    snprintf(expected, sizeof expected, "a number from 0 to %g", max);
-    if (!json_is_number(value) || json_number_value(value) < 0.0 || json_number_value(value) > max)
-        return bad_field(at, key, expected);
-    *out = (float)json_number_value(value);
-    return ST_EXIT_OK;
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    hash_number(hash, bits);
 }
 
-static int take_prompt(const place *at, const st_run *run, json_t *value, st_job *job)
+static void hash_lists(uint64_t *hash, const sterna_request *r)
 {
-    if (!json_is_string(value))
-        return bad_field(at, "prompt", "a string");
-    if (json_string_length(value) == 0)
-        return bad_line(at, "the prompt is empty");
+    hash_number(hash, (uint64_t)r->n_stop);
+    for (int32_t i = 0; i < r->n_stop; i++)
+        hash_bytes(hash, r->stop[i], strlen(r->stop[i]) + 1);
+    hash_number(hash, (uint64_t)r->n_stop_token);
+    for (int32_t i = 0; i < r->n_stop_token; i++)
+        hash_number(hash, (uint64_t)r->stop_token[i]);
+    hash_number(hash, (uint64_t)r->n_bias);
+    for (int32_t i = 0; i < r->n_bias; i++) {
+        hash_number(hash, (uint64_t)r->bias[i].token);
+        hash_real(hash, r->bias[i].bias);
+    }
+}
+
+/* Drafts are left out: they change no result; and the context where it does not end the text. */
+static uint64_t hash_job(const st_run *run, const st_job *job)
+{
+    const sterna_request *r = &job->request;
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    int32_t n_context = run->session.n_context;
+    bool cut = r->n_predict < 0 || r->n_predict > n_context - r->n_prompt;
+    hash_number(&hash, run->session.info.file_bytes);
+    hash_number(&hash, run->session.info.n_parameter);
+    hash_number(&hash, (uint64_t)r->n_prompt);
+    for (int32_t i = 0; i < r->n_prompt; i++)
+        hash_number(&hash, (uint64_t)r->prompt[i]);
+    hash_number(&hash, (uint64_t)(int64_t)r->n_predict);
+    hash_number(&hash, cut ? (uint64_t)n_context : 0);
+    hash_number(&hash, (uint64_t)r->n_sample);
+    hash_number(&hash, (uint64_t)r->n_logprob * 2 + job->logprobs);
+    hash_number(&hash, r->ignore_end);
+    hash_number(&hash, (uint64_t)r->top_k);
+    hash_number(&hash, (uint64_t)r->penalty_last_n);
+    hash_number(&hash, r->seed);
+    const float reals[] = {
+        r->temperature,      r->typical_p,        r->top_p, r->min_p, r->repetition_penalty,
+        r->presence_penalty, r->frequency_penalty};
+    for (size_t i = 0; i < sizeof reals / sizeof reals[0]; i++)
+        hash_real(&hash, reals[i]);
+    hash_lists(&hash, r);
+    return hash;
+}
+
+/* ---- jobs ---- */
+
+/* The tokens of the prompt, checked against the context. */
+static int set_prompt(st_job *job, const st_place *at, const st_run *run, const char *text, size_t size)
+{
     sterna_error error;
     int32_t n = 0;
-    sterna_token *tokens =
-        st_run_tokenize(run, json_string_value(value), json_string_length(value), &n, &error);
+    sterna_token *tokens = st_session_tokenize(&run->session, text, size, true, &n, &error);
     if (!tokens)
-        return bad_line(at, error.message);
+        return st_place_fail(at, "%s", error.message);
     job->request.prompt = tokens;
     job->request.n_prompt = n;
-    job->prompt = json_incref(value);
-    if (n > run->n_context)
-        return st_cli_fail("run", ST_EXIT_FAILURE,
-                           "%s:%zu: the prompt has %d tokens, but the context holds %d (see --ctx-size)",
-                           at->path, at->line, n, run->n_context);
+    if (n > run->session.n_context)
+        return st_place_fail(at, "the prompt has %d tokens, but the context holds %d (see --ctx-size)", n,
+                             run->session.n_context);
+    job->n_open = job->request.n_sample;
+    job->hash = hash_job(run, job);
     return ST_EXIT_OK;
 }
 
-static int take_field(const place *at, const st_run *run, const char *key, json_t *value, st_job *job)
+static int read_object(const st_place *at, const st_run *run, const json_t *line, st_job *job)
 {
-    sterna_sampling *s = &job->request.sampling;
-    int64_t number = 0;
-    int code;
-    if (strcmp(key, "prompt") == 0)
-        return take_prompt(at, run, value, job);
-    if (strcmp(key, "id") == 0) {
-        if (!json_is_string(value) && !json_is_integer(value))
-            return bad_field(at, key, "a string or an integer");
-        job->label = json_incref(value);
-        return ST_EXIT_OK;
-    }
-    if (strcmp(key, "n") == 0) {
-        code = take_int(at, key, value, -1, 1 << 20, &number);
-        job->request.n_predict = (int32_t)number;
+    json_t *prompt = json_object_get(line, "prompt"), *label = json_object_get(line, "id");
+    if (!json_is_object(line))
+        return st_place_fail(at, "not a JSON object");
+    if (label && !json_is_string(label) && !json_is_integer(label))
+        return st_place_fail(at, "\"id\" is not a string or an integer");
+    job->label = json_incref(label);
+    int code = st_job_fields(job, at, run, line);
+    if (code != ST_EXIT_OK)
         return code;
-    }
-    if (strcmp(key, "top_k") == 0) {
-        code = take_int(at, key, value, 0, 1 << 20, &number);
-        s->top_k = (int32_t)number;
-        return code;
-    }
-    if (strcmp(key, "seed") == 0) {
-        code = take_int(at, key, value, 0, INT64_MAX, &number);
-        s->seed = (uint64_t)number;
-        return code;
-    }
-    if (strcmp(key, "temperature") == 0)
-        return take_real(at, key, value, 1000.0, &s->temperature);
-    if (strcmp(key, "top_p") == 0)
-        return take_real(at, key, value, 1.0, &s->top_p);
-    if (strcmp(key, "min_p") == 0)
-        return take_real(at, key, value, 1.0, &s->min_p);
-    return st_cli_fail("run", ST_EXIT_FAILURE, "%s:%zu: unknown key \"%s\"", at->path, at->line, key);
+    if (!prompt)
+        return st_place_fail(at, "there is no \"prompt\"");
+    if (!json_is_string(prompt))
+        return st_place_fail(at, "\"prompt\" is not a string");
+    if (json_string_length(prompt) == 0)
+        return st_place_fail(at, "the prompt is empty");
+    if (run->params->text && !run->params->no_display_prompt)
+        job->prompt = json_incref(prompt);
+    return set_prompt(job, at, run, json_string_value(prompt), json_string_length(prompt));
 }
 
-/* ---- lines ---- */
+/* Room for one more; NULL when there is none. */
+static st_job *new_job(st_jobs *jobs, const st_place *at)
+{
+    if (jobs->n == ST_MAX_REQUESTS) {
+        st_place_fail(at, "more than %d requests", ST_MAX_REQUESTS);
+        return NULL;
+    }
+    if (jobs->n == jobs->capacity) {
+        size_t capacity = jobs->capacity ? 2 * jobs->capacity : 64;
+        st_job *job = realloc(jobs->job, capacity * sizeof *job);
+        if (!job) {
+            st_place_fail(at, "out of memory");
+            return NULL;
+        }
+        jobs->job = job;
+        jobs->capacity = capacity;
+    }
+    jobs->job[jobs->n] = (st_job){0};
+    return &jobs->job[jobs->n++];
+}
 
-static int read_job(const place *at, const st_run *run, const char *text, size_t size, st_job *job)
+static int add_line(st_jobs *jobs, const st_run *run, const st_place *at, const char *text, size_t size)
 {
     json_error_t error;
+    st_job *job = new_job(jobs, at);
+    if (!job)
+        return ST_EXIT_FAILURE;
     json_t *line = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     if (!line)
-        return st_cli_fail("run", ST_EXIT_FAILURE, "%s:%zu: invalid JSON at byte %d: %s", at->path, at->line,
-                           error.position, error.text);
-    int code = json_is_object(line) ? ST_EXIT_OK : bad_line(at, "not a JSON object");
-    const char *key;
-    json_t *value;
-    job->request = st_run_request(run);
-    json_object_foreach(line, key, value)
-    {
-        code = take_field(at, run, key, value, job);
-        if (code != ST_EXIT_OK)
-            break;
-    }
-    if (code == ST_EXIT_OK && !job->request.prompt)
-        code = bad_line(at, "there is no \"prompt\"");
+        return st_place_fail(at, "invalid JSON at byte %d: %s", error.position, error.text);
+    int code = read_object(at, run, line, job);
     json_decref(line);
     return code;
 }
@@ -135,29 +170,14 @@ static bool is_blank(const char *text, size_t size)
     return true;
 }
 
-static int add_line(st_jobs *jobs, const st_run *run, const place *at, const char *text, size_t size)
-{
-    if (jobs->n == ST_MAX_REQUESTS)
-        return st_cli_fail("run", ST_EXIT_FAILURE, "%s:%zu: more than %d requests", at->path, at->line,
-                           ST_MAX_REQUESTS);
-    if (jobs->n == jobs->capacity) {
-        size_t capacity = jobs->capacity ? 2 * jobs->capacity : 64;
-        st_job *job = realloc(jobs->job, capacity * sizeof *job);
-        if (!job)
-            return bad_line(at, "out of memory");
-        jobs->job = job;
-        jobs->capacity = capacity;
-    }
-    jobs->job[jobs->n] = (st_job){0};
-    return read_job(at, run, text, size, &jobs->job[jobs->n++]);
-}
-
-int st_jobs_read(st_jobs *jobs, const st_run *run, const char *path)
+int st_jobs_read(st_jobs *jobs, const st_run *run)
 {
     st_bytes text = {0};
-    const char *why;
-    place at = {strcmp(path, "-") == 0 ? "standard input" : path, 0};
-    if (!st_bytes_read(&text, path, &why))
+    char why[128];
+    const char *path = run->params->batch;
+    st_place at = {strcmp(path, "-") == 0 ? "standard input" : path, 0};
+    jobs->path = at.path;
+    if (!st_bytes_read(&text, path, MAX_FILE_BYTES, why))
         return st_cli_fail("run", ST_EXIT_FAILURE, "cannot read %s: %s", at.path, why);
     int code = ST_EXIT_OK;
     for (size_t first = 0, size; first < text.size && code == ST_EXIT_OK; first += size + 1) {
@@ -173,14 +193,37 @@ int st_jobs_read(st_jobs *jobs, const st_run *run, const char *path)
     return code;
 }
 
+int st_jobs_set_prompt(st_jobs *jobs, const st_run *run, const char *text, size_t size)
+{
+    st_place at = {NULL, 0};
+    st_job *job = new_job(jobs, &at);
+    if (!job)
+        return ST_EXIT_FAILURE;
+    job->request = st_run_request(run);
+    job->logprobs = run->params->logprobs >= 0;
+    return set_prompt(job, &at, run, text, size);
+}
+
+void st_job_finish(st_job *job)
+{
+    for (int32_t i = 0; job->sample && i < job->request.n_sample; i++)
+        st_sample_free(&job->sample[i]);
+    free(job->sample);
+    job->sample = NULL;
+    free((void *)job->request.prompt);
+    job->request.prompt = NULL;
+    st_lists_free(&job->own);
+    free(job->kept);
+    job->kept = NULL;
+    json_decref(job->label);
+    json_decref(job->prompt);
+    job->label = job->prompt = NULL;
+}
+
 void st_jobs_free(st_jobs *jobs)
 {
-    for (size_t i = 0; i < jobs->n; i++) {
-        free((void *)jobs->job[i].request.prompt);
-        free(jobs->job[i].token);
-        json_decref(jobs->job[i].label);
-        json_decref(jobs->job[i].prompt);
-    }
+    for (size_t i = 0; i < jobs->n; i++)
+        st_job_finish(&jobs->job[i]);
     free(jobs->job);
     *jobs = (st_jobs){0};
 }

@@ -1,82 +1,18 @@
 /* sterna: the command line tool. Commands are tables; see options.h. */
 #include "host/cli/cli.h"
+#include "host/cli/tool.h"
 
-#include <assert.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <string.h>
-#include <unistd.h>
+const char st_tool_name[] = "sterna";
 
 static const st_command *const commands[] = {
 #if STERNA_TEXT
-    &st_command_run,
+    &st_command_run,  &st_command_chat,    &st_command_perplexity,
 #endif
-    &st_command_info, &st_command_devices, &st_command_validate, NULL,
+    &st_command_info, &st_command_devices, &st_command_validate,   &st_command_profile, NULL,
 };
-
-static void print_usage(FILE *out)
-{
-    fprintf(out, "usage: sterna COMMAND [options]\n\n"
-                 "Runs ternary language models with the same bits on every backend.\n\ncommands:\n");
-    for (int i = 0; commands[i]; i++)
-        fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
-    fprintf(out, "\n  sterna COMMAND --help   the options of a command\n"
-                 "  sterna --version        the version\n");
-}
-
-static int run_command(const st_command *command, int argc, char **argv)
-{
-    _Alignas(max_align_t) char params[ST_PARAMS_MAX] = {0};
-    assert(command->params_size <= sizeof params);
-    command->defaults(params);
-    char message[512];
-    switch (st_options_parse(command, argc, argv, params, message, sizeof message)) {
-    case ST_PARSED_HELP:
-        st_options_help(command, stdout);
-        return st_cli_finish(command->name, stdout, "standard output", ST_EXIT_OK);
-    case ST_PARSED_ERROR:
-        return st_cli_fail(command->name, ST_EXIT_USAGE, "%s", message);
-    case ST_PARSED_OK:
-        break;
-    }
-    return command->run(params);
-}
-
-/* A closed standard stream would lend its number to the next file that is opened, and messages would go
- * there. */
-static void fill_standard_streams(void)
-{
-    int fd;
-    do
-        fd = open("/dev/null", O_RDONLY); /* so that writing to it fails and is reported */
-    while (fd >= 0 && fd <= STDERR_FILENO);
-    if (fd >= 0)
-        close(fd);
-}
 
 int main(int argc, char **argv)
 {
-    fill_standard_streams();
-    /* Longer than any table, so that a write that fails does so in the last flush, which can say why. */
-    static char buffer[1 << 20];
-    setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
-    signal(SIGPIPE, SIG_IGN); /* a reader that goes away shows as EPIPE, and the command ends in order */
-    if (argc < 2) {
-        print_usage(stderr);
-        return ST_EXIT_USAGE;
-    }
-    const char *name = argv[1];
-    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
-        print_usage(stdout);
-        return st_cli_finish("--help", stdout, "standard output", ST_EXIT_OK);
-    }
-    if (strcmp(name, "--version") == 0) {
-        printf("sterna %s\n", sterna_version());
-        return st_cli_finish("--version", stdout, "standard output", ST_EXIT_OK);
-    }
-    for (int i = 0; commands[i]; i++)
-        if (strcmp(commands[i]->name, name) == 0)
-            return run_command(commands[i], argc - 2, argv + 2);
-    fprintf(stderr, "sterna: unknown command '%s' (try sterna --help)\n", name);
-    return ST_EXIT_USAGE;
+    const st_tool tool = {"Runs ternary language models with the same bits on every backend.", commands};
+    return st_tool_main(&tool, argc, argv);
 }

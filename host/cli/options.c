@@ -1,20 +1,32 @@
 #include "host/cli/options.h"
+#include "host/cli/tool.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const st_option *find_option(const st_command *command, const char *text, size_t length)
+static bool is_called(const char *name, const char *text, size_t length)
 {
-    for (int i = 0; i < command->n_option; i++) {
-        const st_option *o = &command->options[i];
-        if ((strlen(o->name) == length && memcmp(o->name, text, length) == 0) ||
-            (o->alias && strlen(o->alias) == length && memcmp(o->alias, text, length) == 0))
-            return o;
-    }
+    return name && strlen(name) == length && memcmp(name, text, length) == 0;
+}
+
+static const st_option *find(const st_option_table *table, const char *text, size_t length)
+{
+    for (int i = 0; i < table->n; i++)
+        if (is_called(table->options[i].name, text, length) ||
+            is_called(table->options[i].alias, text, length))
+            return &table->options[i];
     return NULL;
 }
+
+const st_option *st_option_find(const st_option_table *table, const char *name)
+{
+    return find(table, name, strlen(name));
+}
+
+/* ---- one kind of value each ---- */
 
 static bool parse_int(const st_option *o, const char *text, void *at, char *message, size_t size)
 {
@@ -69,6 +81,68 @@ static bool parse_real(const st_option *o, const char *text, void *at, char *mes
     return true;
 }
 
+static bool parse_size(const st_option *o, const char *text, void *at, char *message, size_t size)
+{
+    static const char units[] = "KMGT";
+    char *end;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    const char *unit = *end ? strchr(units, *end) : NULL;
+    if (end == text || strchr(text, '-') || (*end && (!unit || end[1]))) {
+        snprintf(message, size, "%s: '%s' is not a number of bytes, such as 512M or 2G", o->name, text);
+        return false;
+    }
+    int shift = unit ? 10 * (int)(unit - units + 1) : 0;
+    if (errno == ERANGE || value > (unsigned long long)INT64_MAX >> shift) {
+        snprintf(message, size, "%s: %s is more than %" PRId64 " bytes", o->name, text, INT64_MAX);
+        return false;
+    }
+    int64_t number = (int64_t)(value << shift);
+    memcpy(at, &number, sizeof number);
+    return true;
+}
+
+/* The word after `index` bars, and its length. */
+static const char *choice(const char *words, int32_t index, size_t *length)
+{
+    for (; index > 0; index--)
+        words = strchr(words, '|') + 1;
+    *length = strcspn(words, "|");
+    return words;
+}
+
+static bool parse_choice(const st_option *o, const char *text, void *at, char *message, size_t size)
+{
+    int32_t n = 1;
+    for (const char *bar = o->value; (bar = strchr(bar, '|')) != NULL; bar++)
+        n++;
+    for (int32_t i = 0; i < n; i++) {
+        size_t length;
+        const char *word = choice(o->value, i, &length);
+        if (strlen(text) == length && memcmp(text, word, length) == 0) {
+            memcpy(at, &i, sizeof i);
+            return true;
+        }
+    }
+    snprintf(message, size, "%s: '%s' is not one of %s", o->name, text, o->value);
+    return false;
+}
+
+static bool parse_texts(const st_option *o, const char *text, void *at, char *message, size_t size)
+{
+    st_texts list;
+    memcpy(&list, at, sizeof list);
+    const char **grown = realloc(list.text, (size_t)(list.n + 1) * sizeof *grown);
+    if (!grown) {
+        snprintf(message, size, "%s: out of memory", o->name);
+        return false;
+    }
+    grown[list.n] = text;
+    list = (st_texts){grown, list.n + 1};
+    memcpy(at, &list, sizeof list);
+    return true;
+}
+
 static bool parse_value(const st_option *o, const char *text, void *at, char *message, size_t size)
 {
     switch (o->kind) {
@@ -78,6 +152,12 @@ static bool parse_value(const st_option *o, const char *text, void *at, char *me
         return parse_seed(o, text, at, message, size);
     case ST_OPTION_REAL:
         return parse_real(o, text, at, message, size);
+    case ST_OPTION_SIZE:
+        return parse_size(o, text, at, message, size);
+    case ST_OPTION_CHOICE:
+        return parse_choice(o, text, at, message, size);
+    case ST_OPTION_TEXTS:
+        return parse_texts(o, text, at, message, size);
     case ST_OPTION_TEXT:
         memcpy(at, &text, sizeof text);
         return true;
@@ -89,6 +169,22 @@ static bool parse_value(const st_option *o, const char *text, void *at, char *me
     return true;
 }
 
+/* ---- the command line ---- */
+
+/* The option, and where its value goes; NULL if no group has it. */
+static const st_option *find_in_groups(const st_command *command, const char *text, size_t length,
+                                       void *params, void **at)
+{
+    for (int g = 0; g < command->n_group; g++) {
+        const st_option *o = find(command->groups[g].table, text, length);
+        if (o) {
+            *at = (char *)params + command->groups[g].offset + o->offset;
+            return o;
+        }
+    }
+    return NULL;
+}
+
 st_parsed st_options_parse(const st_command *command, int argc, char **argv, void *params, char *message,
                            size_t message_size)
 {
@@ -98,11 +194,12 @@ st_parsed st_options_parse(const st_command *command, int argc, char **argv, voi
             return ST_PARSED_HELP;
         const char *equals = strncmp(text, "--", 2) == 0 ? strchr(text, '=') : NULL; /* --name=value */
         size_t length = equals ? (size_t)(equals - text) : strlen(text);
-        const st_option *o = find_option(command, text, length);
+        void *at = NULL;
+        const st_option *o = find_in_groups(command, text, length, params, &at);
         if (!o) {
-            snprintf(message, message_size, "%s '%.*s' (try sterna %s --help)",
+            snprintf(message, message_size, "%s '%.*s' (try %s %s --help)",
                      text[0] == '-' ? "unknown option" : "unexpected argument", (int)length, text,
-                     command->name);
+                     st_tool_name, command->name);
             return ST_PARSED_ERROR;
         }
         const char *value = NULL;
@@ -117,21 +214,41 @@ st_parsed st_options_parse(const st_command *command, int argc, char **argv, voi
             }
             value = equals ? equals + 1 : argv[++i];
         }
-        if (!parse_value(o, value, (char *)params + o->offset, message, message_size))
+        if (!parse_value(o, value, at, message, message_size))
             return ST_PARSED_ERROR;
     }
     return ST_PARSED_OK;
 }
+
+void st_options_free(const st_command *command, void *params)
+{
+    for (int g = 0; g < command->n_group; g++) {
+        const st_option_table *table = command->groups[g].table;
+        for (int i = 0; i < table->n; i++) {
+            st_texts list;
+            if (table->options[i].kind != ST_OPTION_TEXTS)
+                continue;
+            void *at = (char *)params + command->groups[g].offset + table->options[i].offset;
+            memcpy(&list, at, sizeof list);
+            free(list.text);
+            memset(at, 0, sizeof list);
+        }
+    }
+}
+
+/* ---- help ---- */
 
 /* " (default 0.8)", or nothing where the default is to do without. */
 static void print_default(const st_option *o, const char *at, FILE *out)
 {
     union {
         int32_t whole;
+        int64_t bytes;
         uint64_t seed;
         float real;
         const char *text;
     } value = {0};
+    size_t length;
     switch (o->kind) {
     case ST_OPTION_INT:
         memcpy(&value.whole, at, sizeof value.whole);
@@ -139,37 +256,57 @@ static void print_default(const st_option *o, const char *at, FILE *out)
         break;
     case ST_OPTION_SEED:
         memcpy(&value.seed, at, sizeof value.seed);
-        fprintf(out, " (default %llu)", (unsigned long long)value.seed);
+        fprintf(out, " (default %" PRIu64 ")", value.seed);
         break;
     case ST_OPTION_REAL:
         memcpy(&value.real, at, sizeof value.real);
         fprintf(out, " (default %g)", (double)value.real);
+        break;
+    case ST_OPTION_SIZE:
+        memcpy(&value.bytes, at, sizeof value.bytes);
+        fprintf(out, " (default %" PRId64 ")", value.bytes);
+        break;
+    case ST_OPTION_CHOICE:
+        memcpy(&value.whole, at, sizeof value.whole);
+        const char *word = choice(o->value, value.whole, &length);
+        fprintf(out, " (default %.*s)", (int)length, word);
         break;
     case ST_OPTION_TEXT:
         memcpy(&value.text, at, sizeof value.text);
         if (value.text)
             fprintf(out, " (default %s)", value.text);
         break;
+    case ST_OPTION_TEXTS:
+        fprintf(out, " (may be repeated)");
+        break;
     case ST_OPTION_FLAG:
         break;
     }
 }
 
-void st_options_help(const st_command *command, FILE *out)
+static void print_option(const st_option *o, const char *at, FILE *out)
 {
     enum { COLUMN = 30 }; /* where the explanations begin */
+    int width = fprintf(out, "  %s%s%s%s%s", o->alias ? o->alias : "", o->alias ? ", " : "", o->name,
+                        o->value ? " " : "", o->value ? o->value : "");
+    fprintf(out, "%*s%s", width < COLUMN - 1 ? COLUMN - width : 1, "", o->help);
+    print_default(o, at, out);
+    fputc('\n', out);
+}
+
+void st_options_help(const st_command *command, FILE *out)
+{
     _Alignas(max_align_t) char params[ST_PARAMS_MAX] = {0};
     command->defaults(params);
-    fprintf(out, "usage: sterna %s [options]\n\n%s\n\noptions:\n", command->name, command->summary);
-    for (int i = 0; i < command->n_option; i++) {
-        const st_option *o = &command->options[i];
-        int width = fprintf(out, "  %s%s%s%s%s", o->alias ? o->alias : "", o->alias ? ", " : "", o->name,
-                            o->value ? " " : "", o->value ? o->value : "");
-        fprintf(out, "%*s%s", width < COLUMN - 1 ? COLUMN - width : 1, "", o->help);
-        print_default(o, params + o->offset, out);
-        fputc('\n', out);
+    fprintf(out, "usage: %s %s [options]\n\n%s\n", st_tool_name, command->name, command->summary);
+    for (int g = 0; g < command->n_group; g++) {
+        const st_option_table *table = command->groups[g].table;
+        fprintf(out, "\n%s:\n", table->title);
+        for (int i = 0; i < table->n; i++)
+            print_option(&table->options[i], params + command->groups[g].offset + table->options[i].offset,
+                         out);
     }
-    fprintf(out, "  -h, --help%*sthis text\n", COLUMN - 12, "");
+    fprintf(out, "\n%-30s%s\n", "  -h, --help", "this text");
     if (command->notes)
         fprintf(out, "\n%s\n", command->notes);
 }

@@ -36,23 +36,26 @@ void st_bytes_free(st_bytes *bytes)
     *bytes = (st_bytes){0};
 }
 
-bool st_bytes_read(st_bytes *bytes, const char *path, const char **why)
+bool st_bytes_read(st_bytes *bytes, const char *path, size_t max, char why[128])
 {
     bool standard = strcmp(path, "-") == 0, done = true;
     errno = 0;
     FILE *file = standard ? stdin : fopen(path, "rb");
     if (!file) {
-        *why = strerror(errno);
+        snprintf(why, 128, "%s", strerror(errno));
         return false;
     }
     char block[1 << 14];
     size_t n;
-    while (done && (n = fread(block, 1, sizeof block, file)) > 0)
+    while (done && bytes->size <= max && (n = fread(block, 1, sizeof block, file)) > 0)
         done = st_bytes_append(bytes, block, n);
-    if (!done)
-        *why = "out of memory";
-    else if (ferror(file)) {
-        *why = strerror(errno);
+    if (!done) {
+        snprintf(why, 128, "out of memory after %zu bytes", bytes->size);
+    } else if (ferror(file)) {
+        snprintf(why, 128, "%s", strerror(errno));
+        done = false;
+    } else if (bytes->size > max) {
+        snprintf(why, 128, "it has more than %zu bytes", max);
         done = false;
     }
     if (!standard)
@@ -62,7 +65,8 @@ bool st_bytes_read(st_bytes *bytes, const char *path, const char **why)
     return done;
 }
 
-int st_utf8_length(const char *text, size_t size)
+/* Length of the well-formed character at `text`; 0 if it is not one or has more than `size` bytes. */
+static int utf8_length(const char *text, size_t size)
 {
     const unsigned char *c = (const unsigned char *)text;
     unsigned first = c[0], low = 0x80, high = 0xbf; /* range of the second byte */
@@ -81,9 +85,7 @@ int st_utf8_length(const char *text, size_t size)
     else if (first == 0xf4)
         high = 0x8f; /* past U+10FFFF */
     for (int i = 1; i < length; i++) {
-        if ((size_t)i == size)
-            return -1;
-        if (c[i] < low || c[i] > high)
+        if ((size_t)i == size || c[i] < low || c[i] > high)
             return 0;
         low = 0x80;
         high = 0xbf;
@@ -91,19 +93,10 @@ int st_utf8_length(const char *text, size_t size)
     return length;
 }
 
-size_t st_utf8_showable(const char *text, size_t size)
-{
-    /* Only the last three bytes can be the beginning of an unfinished character. */
-    for (size_t back = size < 3 ? size : 3; back > 0; back--)
-        if (st_utf8_length(text + size - back, back) < 0)
-            return size - back;
-    return size;
-}
-
 bool st_utf8_append(st_bytes *bytes, const char *text, size_t size)
 {
     for (size_t at = 0; at < size;) {
-        int length = st_utf8_length(text + at, size - at);
+        int length = utf8_length(text + at, size - at);
         if (!st_bytes_append(bytes, length > 0 ? text + at : "\xef\xbf\xbd", length > 0 ? (size_t)length : 3))
             return false;
         at += length > 0 ? (size_t)length : 1;
@@ -111,13 +104,56 @@ bool st_utf8_append(st_bytes *bytes, const char *text, size_t size)
     return true;
 }
 
-bool st_bytes_append_token(st_bytes *bytes, const sterna_model *model, sterna_token token)
+bool st_bytes_append_token(st_bytes *bytes, const sterna_model *model, sterna_token token, bool special)
 {
-    int n = sterna_token_text(model, token, NULL, 0, false);
+    int n = sterna_token_text(model, token, NULL, 0, special);
     if (n <= 0)
         return true;
     if (!reserve(bytes, (size_t)n))
         return false;
-    bytes->size += (size_t)sterna_token_text(model, token, bytes->data + bytes->size, (size_t)n, false);
+    bytes->size += (size_t)sterna_token_text(model, token, bytes->data + bytes->size, (size_t)n, special);
     return true;
+}
+
+/* Value of two hexadecimal digits, or -1. */
+static int hex_byte(const char *text)
+{
+    static const char digits[] = "0123456789abcdef0123456789ABCDEF";
+    int value = 0;
+    for (int i = 0; i < 2; i++) {
+        const char *digit = text[i] ? strchr(digits, text[i]) : NULL;
+        if (!digit)
+            return -1;
+        value = 16 * value + (int)(digit - digits) % 16;
+    }
+    return value;
+}
+
+char *st_text_unescape(const char *text, char why[128])
+{
+    static const char names[] = "ntr\\", bytes[] = "\n\t\r\\";
+    char *plain = malloc(strlen(text) + 1), *to = plain;
+    if (!plain) {
+        snprintf(why, 128, "out of memory");
+        return NULL;
+    }
+    while (*text) {
+        const char *name = text[0] == '\\' && text[1] ? strchr(names, text[1]) : NULL;
+        int byte = text[0] == '\\' && text[1] == 'x' ? hex_byte(text + 2) : -1;
+        if (text[0] != '\\') {
+            *to++ = *text++;
+        } else if (name) {
+            *to++ = bytes[name - names];
+            text += 2;
+        } else if (byte > 0) {
+            *to++ = (char)byte;
+            text += 4;
+        } else {
+            snprintf(why, 128, "%.4s is not one of the escapes \\n \\t \\r \\\\ \\x01 ... \\xff", text);
+            free(plain);
+            return NULL;
+        }
+    }
+    *to = '\0';
+    return plain;
 }

@@ -192,6 +192,9 @@ static const st_option options[] = {
     {"--json", NULL, ST_OPTION_FLAG, AT(json), 0, 0, NULL, "print a JSON array instead of a table"},
 };
 
+static const st_option_table table = {"options", options, sizeof options / sizeof options[0]};
+static const st_option_group groups[] = {{&table, 0}};
+
 const st_command st_command_validate = {
     .name = "validate",
     .summary = "Compare every variant of a device's ops with the reference, bit for bit.",
@@ -202,8 +205,8 @@ const st_command st_command_validate = {
         "  norm, norm_quant, glu_norm_quant     rows, 1, columns\n"
         "  embed, topk                          rows, vocabulary, columns (topk: candidates)\n"
         "  rope_store, attend                   rows, query heads, dimensions of a head\n",
-    .options = options,
-    .n_option = sizeof options / sizeof options[0],
+    .groups = groups,
+    .n_group = 1,
     .params_size = sizeof(validate_params),
     .defaults = validate_defaults,
     .run = validate_run,

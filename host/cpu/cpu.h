@@ -53,6 +53,7 @@ struct st_cpu {
     int n_name[ST_OP_COUNT];
     st_trace_row *trace; /* [ST_CPU_MAX_TRACE], NULL without params.trace */
     int n_trace;
+    double begun; /* time of begin() */
 };
 
 /* Work below this runs in the caller. A unit is some 0.1 ns of the AVX-512 variants on a Xeon of 2023. There
@@ -81,7 +82,7 @@ void st_cpu_rows(st_cpu *cpu, int32_t n_row, int64_t work, st_cpu_row_fn fn, con
 /* ---- buffers ---- */
 typedef struct st_cpu_buf {
     st_buf base;
-    unsigned char *data; /* 64-byte aligned if owned, any alignment if wrapped */
+    unsigned char *data; /* 64-byte aligned if owned, 4-byte if wrapped */
     bool owned;
 } st_cpu_buf;
 

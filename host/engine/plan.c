@@ -133,6 +133,20 @@ static void add_part(st_sched *sched, int32_t slot, int32_t count)
     plan->prompt = plan->prompt || s->n_done < s->n_prompt || count > 1;
 }
 
+/* Prompts move past pages that others have computed since. What is left may be the last token alone, so this
+ * comes before the rows that are owed singly. */
+static void skip_pages(st_sched *sched)
+{
+    for (int32_t i = 0; i < sched->n_running; i++) {
+        st_sequence *s = &sched->sequence[sched->running[i]];
+        int32_t before = s->n_done;
+        if (is_paused(s) || owed(s) < 2)
+            continue;
+        skip_kept_pages(sched, s);
+        count_cached(sched, s, before);
+    }
+}
+
 static void add_generating(st_sched *sched)
 {
     for (int32_t i = 0; i < sched->n_running; i++) {
@@ -195,15 +209,8 @@ static void add_prompts(st_sched *sched)
 {
     st_plan *plan = &sched->plan;
     bool fair = sched->limits.prefill == STERNA_PREFILL_FAIR;
-    for (int32_t i = 0; i < sched->n_running; i++) {
-        st_sequence *s = &sched->sequence[sched->running[i]];
-        int32_t before = s->n_done;
+    for (int32_t i = 0; i < sched->n_running; i++)
         sched->grant[sched->running[i]] = 0;
-        if (is_paused(s) || owed(s) < 2)
-            continue;
-        skip_kept_pages(sched, s);
-        count_cached(sched, s, before);
-    }
     int32_t left = sched->limits.n_batch - plan->n_token;
     if (left > 0)
         left -= grant(sched, true, fair ? (left + 1) / 2 : left);
@@ -253,6 +260,7 @@ const st_plan *st_sched_plan(st_sched *sched, double now)
     plan->n_part = plan->n_token = plan->n_out = 0;
     plan->prompt = false;
     start_and_resume(sched, now);
+    skip_pages(sched);
     add_generating(sched);
     add_prompts(sched);
     add_drafts(sched);

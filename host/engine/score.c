@@ -36,8 +36,7 @@ static sterna_status check_score(const sterna_engine *e, const sterna_token *tok
     int64_t unfinished = st_sched_unfinished(&e->sched);
     int32_t n_context = e->sched.limits.n_context, n_page = e->sched.pages.n_page;
     if (unfinished > 0)
-        return st_fail(error, STERNA_E_ARGUMENT,
-                       "scoring needs an idle engine, but %lld samples are unfinished",
+        return st_fail(error, STERNA_E_BUSY, "scoring needs an idle engine, but %lld samples are unfinished",
                        (long long)unfinished);
     if (!tokens || n < 1 || (n > first && !logprob))
         return st_fail(error, STERNA_E_ARGUMENT, "%d tokens to score, or no place for the result",

@@ -11,6 +11,14 @@ static const st_arch archs[] = {
     {"llama", ST_PAIR_ADJACENT, ST_ACT_SILU, .has_output = true, .has_bias = true},
 };
 
+const st_arch *st_arch_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++)
+        if (strcmp(archs[i].name, name) == 0)
+            return &archs[i];
+    return NULL;
+}
+
 /* Where keys are read from. */
 typedef struct keys {
     const st_gguf *gguf;

@@ -16,6 +16,9 @@ typedef struct st_arch {
     bool full_rotary; /* n_rot must equal head_dim */
 } st_arch;
 
+/* NULL if this version does not know it. */
+const st_arch *st_arch_find(const char *name);
+
 sterna_status st_config_read(const st_gguf *gguf, const st_arch **arch, st_config *config,
                              sterna_error *error);
 

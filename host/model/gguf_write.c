@@ -313,6 +313,11 @@ static void remove_incomplete(const char *path)
         remove(path);
 }
 
+bool st_gguf_writer_failed(const st_gguf_writer *w)
+{
+    return failed(w);
+}
+
 sterna_status st_gguf_writer_close(st_gguf_writer **writer, sterna_error *error)
 {
     st_gguf_writer *w = *writer;

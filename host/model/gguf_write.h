@@ -35,6 +35,9 @@ void st_gguf_put_tensor(st_gguf_writer *writer, const char *name, const st_encod
 /* The next bytes of the tensors, in the order of their descriptions. */
 void st_gguf_put_data(st_gguf_writer *writer, const void *data, size_t bytes);
 
+/* True from the first failure on: what is still to be written need not be made. */
+bool st_gguf_writer_failed(const st_gguf_writer *writer);
+
 /* Ends the file; an error if tensors lack bytes or anything failed before. Nulls the pointer. */
 sterna_status st_gguf_writer_close(st_gguf_writer **writer, sterna_error *error);
 

@@ -57,9 +57,28 @@ bool st_role_is_vector(st_role role)
     return roles[role].kind == KIND_VECTOR;
 }
 
+bool st_role_is_ternary(st_role role)
+{
+    return roles[role].kind == KIND_TERNARY;
+}
+
+bool st_role_is_required(const st_arch *arch, st_role role)
+{
+    presence p = (presence)roles[role].presence;
+    return p == ALWAYS || (p == WITH_SUB_NORM && arch->sub_norm);
+}
+
 const char *st_role_name(st_role role)
 {
     return roles[role].name;
+}
+
+void st_role_tensor_name(st_role role, int32_t layer, char name[ST_MAX_NAME])
+{
+    char block[24] = "";
+    if (!roles[role].global)
+        snprintf(block, sizeof block, "blk.%d.", layer);
+    snprintf(name, ST_MAX_NAME, "%s%s.weight", block, roles[role].name);
 }
 
 static int32_t length_of(const st_config *c, dim d)
@@ -236,18 +255,14 @@ static sterna_status check_complete(const st_gguf *gguf, const st_arch *arch, co
     for (int32_t layer = 0; layer < config->n_layer; layer++) {
         for (int role = 0; role < ST_ROLE_COUNT; role++) {
             const st_slot *slot = &slots[(size_t)layer * ST_ROLE_COUNT + (size_t)role];
-            presence p = (presence)roles[role].presence;
-            bool required = p == ALWAYS || (p == WITH_SUB_NORM && arch->sub_norm);
             if ((roles[role].global && layer > 0) || slot->tensor ||
-                (!required && !slot->bias && !slot->scale))
+                (!st_role_is_required(arch, (st_role)role) && !slot->bias && !slot->scale))
                 continue;
-            char block[24] = "";
-            if (!roles[role].global)
-                snprintf(block, sizeof block, "blk.%d.", layer);
+            char name[ST_MAX_NAME];
+            st_role_tensor_name((st_role)role, layer, name);
             return st_fail(error, STERNA_E_FORMAT,
-                           "%s: tensor '%s%s.weight' is missing (architecture '%s', %d "
-                           "layers)",
-                           st_gguf_label(gguf), block, roles[role].name, arch->name, config->n_layer);
+                           "%s: tensor '%s' is missing (architecture '%s', %d layers)", st_gguf_label(gguf),
+                           name, arch->name, config->n_layer);
         }
     }
     return STERNA_OK;

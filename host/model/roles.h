@@ -12,8 +12,14 @@ sterna_status st_roles_bind(const st_gguf *gguf, const st_arch *arch, const st_c
 
 bool st_role_is_global(st_role role);
 bool st_role_is_vector(st_role role);
+/* Ternary in every file; other matrices may be dense. */
+bool st_role_is_ternary(st_role role);
+/* Files of this architecture must have it. */
+bool st_role_is_required(const st_arch *arch, st_role role);
 /* Rows and columns that a role must have; vectors have one row. */
 void st_role_shape(const st_config *config, st_role role, int32_t *rows, int32_t *cols);
 const char *st_role_name(st_role role); /* as in files, without block number and suffix */
+/* The name of its tensor in files. */
+void st_role_tensor_name(st_role role, int32_t layer, char name[ST_MAX_NAME]);
 
 #endif

@@ -12,7 +12,7 @@ struct st_suite {
     sterna_error *error;
     sterna_status status;
     jmp_buf failed;
-    st_device *ref, *ref_checked;
+    st_device *ref;
     st_device *dev[ST_VALIDATE_MAX_THREADS]; /* one per thread count */
     bool host;                               /* the device wraps host memory */
     unsigned char *arena;                    /* memory of the current case */

@@ -59,8 +59,7 @@ struct st_case {
     float *bias;
     float out_scale;
     st_outliers outliers;
-    bool with_nan;  /* the results may have NaN */
-    bool unchecked; /* the checking layer would refuse the case (inputs that no op produced) */
+    bool with_nan; /* the results may have NaN */
     const void *args;
     void (*run)(const st_case *c, st_rig *rig);
 };

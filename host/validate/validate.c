@@ -134,7 +134,7 @@ void st_case_end(st_case *c)
 {
     st_suite *suite = c->suite;
     const st_validate_options *o = suite->options;
-    st_rig_open(c, c->unchecked ? suite->ref : suite->ref_checked, false, &suite->rig);
+    st_rig_open(c, suite->ref, false, &suite->rig);
     st_rig_run(c, &suite->rig);
     st_rig_expect(c, &suite->rig);
     st_rig_close(&suite->rig);
@@ -216,10 +216,8 @@ static sterna_status run_suite(st_suite *suite)
 {
     const st_validate_options *o = suite->options;
     st_op only = o->op ? st_op_by_name(o->op) : ST_OP_COUNT;
-    st_device_params params = {.n_thread = 1}, checked = {.n_thread = 1, .check = true};
-    sterna_status status = st_device_open("ref", &params, &suite->ref, suite->error);
-    if (status == STERNA_OK)
-        status = st_device_open("ref", &checked, &suite->ref_checked, suite->error);
+    st_device_params checked = {.n_thread = 1, .check = true};
+    sterna_status status = st_device_open("ref", &checked, &suite->ref, suite->error);
     for (int t = 0; t < o->n_thread_count && status == STERNA_OK; t++)
         status = open_device(suite, o->thread_count[t], &suite->dev[t]);
     if (status == STERNA_OK)
@@ -259,7 +257,6 @@ sterna_status st_validate(const st_validate_options *options, st_validate_result
     status = run_suite(suite);
     st_rig_close(&suite->rig);
     st_device_close(&suite->ref);
-    st_device_close(&suite->ref_checked);
     for (int t = 0; t < options->n_thread_count; t++)
         st_device_close(&suite->dev[t]);
     st_free(suite->arena);

@@ -30,7 +30,10 @@ static sterna_status script_no_open(int index, const st_device_params *params, s
 
 static void script_close(st_device *dev)
 {
-    free(dev);
+    script_device *d = (script_device *)dev;
+    if (d->shadow)
+        script_shadow_close(d->shadow);
+    free(d);
 }
 
 static int script_variants(const st_device *dev, st_op op, const char *const **names)
@@ -59,6 +62,8 @@ static sterna_status make_buf(void *native, size_t bytes, st_buf **buf)
     b->base.bytes = bytes;
     b->owned = !native;
     b->data = native ? native : malloc(bytes);
+    if (!native)
+        memset(b->data, 0xff, bytes); /* as f32: NaN */
     *buf = &b->base;
     return STERNA_OK;
 }
@@ -74,6 +79,11 @@ static sterna_status script_buf_wrap(st_device *dev, void *native, size_t bytes,
 {
     (void)dev, (void)error;
     return make_buf(native, bytes, buf);
+}
+
+void *script_data(const st_buf *buf)
+{
+    return ((const script_buf *)buf)->data;
 }
 
 static void script_buf_destroy(st_device *dev, st_buf *buf)
@@ -129,33 +139,36 @@ static void script_weight_destroy(st_device *dev, st_weight *weight)
 static bool script_begin(st_device *dev, const st_batch *batch)
 {
     script_device *d = (script_device *)dev;
-    (void)batch;
     d->n_begin++;
+    if (d->shadow)
+        script_shadow_begin(d->shadow, batch);
     return !d->replay;
 }
 
 static sterna_status script_end(st_device *dev, sterna_error *error)
 {
-    (void)error;
-    ((script_device *)dev)->n_end++;
-    return STERNA_OK;
+    script_device *d = (script_device *)dev;
+    d->n_end++;
+    return d->shadow ? script_shadow_end(d->shadow, error) : STERNA_OK;
 }
 
-#define COUNTING_OP(name, op)                                                                                \
+#define SCRIPTED_OP(name, op)                                                                                \
     static void script_##name(st_device *dev, const st_##name##_args *args)                                  \
     {                                                                                                        \
-        (void)args;                                                                                          \
-        ((script_device *)dev)->n_call[op]++;                                                                \
+        script_device *d = (script_device *)dev;                                                             \
+        d->n_call[op]++;                                                                                     \
+        if (d->shadow)                                                                                       \
+            script_shadow_##name(d->shadow, args);                                                           \
     }
 
-COUNTING_OP(embed, ST_OP_EMBED)
-COUNTING_OP(norm, ST_OP_NORM)
-COUNTING_OP(norm_quant, ST_OP_NORM_QUANT)
-COUNTING_OP(linear, ST_OP_LINEAR)
-COUNTING_OP(rope_store, ST_OP_ROPE_STORE)
-COUNTING_OP(attend, ST_OP_ATTEND)
-COUNTING_OP(glu_norm_quant, ST_OP_GLU_NORM_QUANT)
-COUNTING_OP(topk, ST_OP_TOPK)
+SCRIPTED_OP(embed, ST_OP_EMBED)
+SCRIPTED_OP(norm, ST_OP_NORM)
+SCRIPTED_OP(norm_quant, ST_OP_NORM_QUANT)
+SCRIPTED_OP(linear, ST_OP_LINEAR)
+SCRIPTED_OP(rope_store, ST_OP_ROPE_STORE)
+SCRIPTED_OP(attend, ST_OP_ATTEND)
+SCRIPTED_OP(glu_norm_quant, ST_OP_GLU_NORM_QUANT)
+SCRIPTED_OP(topk, ST_OP_TOPK)
 
 static const st_backend script_backend = {.name = "script",
                                           .count = script_count,
@@ -188,5 +201,12 @@ script_device *script_open(void)
 {
     script_device *d = calloc(1, sizeof *d);
     d->base.backend = &script_backend;
+    return d;
+}
+
+script_device *script_open_shadow(void)
+{
+    script_device *d = script_open();
+    d->shadow = script_shadow_open();
     return d;
 }

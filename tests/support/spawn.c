@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -73,12 +75,30 @@ static void set_pipe(int pair[2])
 
 static void first_output(const spawn_options *o, pid_t child, stream *out)
 {
-    if (o->signal)
+    if (o->signal && !o->watch)
         kill(child, o->signal);
     if (o->stop_reading) {
         close(out->fd);
         out->fd = -1;
     }
+}
+
+/* Sends the signal once the watched file is long enough. */
+static void watch(const spawn_options *o, pid_t child, bool *sent)
+{
+    struct stat facts;
+    if (*sent || stat(o->watch, &facts) != 0 || facts.st_size < o->watch_size)
+        return;
+    kill(child, o->signal);
+    *sent = true;
+}
+
+static int exit_code(pid_t child)
+{
+    int status;
+    if (waitpid(child, &status, 0) != child)
+        stop("waitpid");
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
 }
 
 spawned spawn(const char *const *args, const spawn_options *options)
@@ -105,11 +125,13 @@ spawned spawn(const char *const *args, const spawn_options *options)
     close(out[1]);
     close(err[1]);
     stream streams[2] = {{.fd = out[0]}, {.fd = err[0]}};
-    bool begun = false;
+    bool begun = false, sent = false;
     while (streams[0].fd >= 0 || streams[1].fd >= 0) {
         struct pollfd fds[2] = {{streams[0].fd, POLLIN, 0}, {streams[1].fd, POLLIN, 0}};
-        if (poll(fds, 2, -1) < 0)
+        if (poll(fds, 2, o->watch ? 1 : -1) < 0)
             stop("poll");
+        if (o->watch)
+            watch(o, child, &sent);
         for (int i = 0; i < 2; i++)
             if (fds[i].revents)
                 append(&streams[i]);
@@ -118,16 +140,12 @@ spawned spawn(const char *const *args, const spawn_options *options)
             first_output(o, child, &streams[0]);
         }
     }
-    int status;
-    if (waitpid(child, &status, 0) != child)
-        stop("waitpid");
+    int code = exit_code(child);
     for (int i = 0; i < 2; i++)
         if (!streams[i].data && !(streams[i].data = calloc(1, 1)))
             stop("calloc");
-    return (spawned){.code = WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status),
-                     .out = streams[0].data,
-                     .err = streams[1].data,
-                     .out_size = streams[0].size};
+    return (spawned){
+        .code = code, .out = streams[0].data, .err = streams[1].data, .out_size = streams[0].size};
 }
 
 void spawned_free(spawned *s)
@@ -135,4 +153,87 @@ void spawned_free(spawned *s)
     free(s->out);
     free(s->err);
     *s = (spawned){0};
+}
+
+/* ---- dialogues ---- */
+
+enum { PATIENCE = 30000 }; /* ms */
+
+struct dialogue {
+    pid_t child;
+    stream terminal; /* this side of it */
+    size_t expected; /* bytes that were expected already */
+};
+
+static _Noreturn void become(const char *const *args, const char *terminal)
+{
+    setsid();
+    int fd = open(terminal, O_RDWR); /* a new session's first terminal controls it */
+    if (fd < 0 || ioctl(fd, TIOCSCTTY, 0) != 0)
+        _exit(99);
+    for (int i = 0; i <= 2; i++)
+        dup2(fd, i);
+    if (fd > 2)
+        close(fd);
+    signal(SIGINT, SIG_DFL);
+    execv(args[0], (char *const *)args);
+    _exit(99);
+}
+
+dialogue *dialogue_open(const char *const *args)
+{
+    dialogue *d = calloc(1, sizeof *d);
+    int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+    if (!d || terminal < 0 || grantpt(terminal) != 0 || unlockpt(terminal) != 0)
+        stop("posix_openpt");
+    fcntl(terminal, F_SETFD, FD_CLOEXEC);
+    d->terminal.fd = terminal;
+    d->child = fork();
+    if (d->child < 0)
+        stop("fork");
+    if (d->child == 0)
+        become(args, ptsname(terminal));
+    return d;
+}
+
+void dialogue_say(dialogue *d, const char *text)
+{
+    if (write(d->terminal.fd, text, strlen(text)) != (ssize_t)strlen(text))
+        stop("terminal");
+}
+
+bool dialogue_expect(dialogue *d, const char *text)
+{
+    for (;;) {
+        const char *found = d->terminal.data ? strstr(d->terminal.data + d->expected, text) : NULL;
+        if (found) {
+            d->expected = (size_t)(found - d->terminal.data) + strlen(text);
+            return true;
+        }
+        struct pollfd fd = {d->terminal.fd, POLLIN, 0};
+        if (d->terminal.fd < 0 || poll(&fd, 1, PATIENCE) <= 0)
+            return false;
+        append(&d->terminal); /* ends when the other side is closed */
+    }
+}
+
+const char *dialogue_heard(const dialogue *d)
+{
+    return d->terminal.data ? d->terminal.data : "";
+}
+
+int dialogue_close(dialogue **dp)
+{
+    dialogue *d = *dp;
+    struct pollfd fd = {d->terminal.fd, POLLIN, 0};
+    while (d->terminal.fd >= 0) {
+        if (poll(&fd, 1, PATIENCE) <= 0)
+            kill(d->child, SIGKILL);
+        append(&d->terminal);
+    }
+    int code = exit_code(d->child);
+    free(d->terminal.data);
+    free(d);
+    *dp = NULL;
+    return code;
 }
