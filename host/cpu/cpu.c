@@ -2,6 +2,7 @@
  * its pool; a step therefore is never recorded and begin() always returns true. */
 #include "host/cpu/cpu.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -22,9 +23,24 @@ static const st_cpu_variant table[] = {
     {ST_OP_LINEAR, "avx2_q8", ST_ISA_AVX2, st_cpu_linear_q8_avx2_takes, st_cpu_linear_q8_avx2},
     {ST_OP_LINEAR, "avx2_dense", ST_ISA_AVX2, st_cpu_linear_dense_avx2_takes, st_cpu_linear_dense_avx2},
     {ST_OP_LINEAR, "avx2_float", ST_ISA_AVX2, st_cpu_linear_float_avx2_takes, st_cpu_linear_float_avx2},
+    {ST_OP_LINEAR, "avx512_dense", ST_ISA_AVX512, st_cpu_linear_dense_avx512_takes,
+     st_cpu_linear_dense_avx512},
+    {ST_OP_LINEAR, "avx512_float", ST_ISA_AVX512, st_cpu_linear_float_avx512_takes,
+     st_cpu_linear_float_avx512},
+    {ST_OP_LINEAR, "avx512vnni_q8", ST_ISA_AVX512 | ST_ISA_AVX512VNNI, st_cpu_linear_q8_avx512vnni_takes,
+     st_cpu_linear_q8_avx512vnni},
     {ST_OP_ATTEND, "avx2", ST_ISA_AVX2, NULL, st_cpu_attend_avx2},
+    {ST_OP_ATTEND, "avx512", ST_ISA_AVX512, NULL, st_cpu_attend_avx512},
     {ST_OP_GLU_NORM_QUANT, "avx2", ST_ISA_AVX2, NULL, st_cpu_glu_norm_quant_avx2},
     {ST_OP_TOPK, "avx2", ST_ISA_AVX2, NULL, st_cpu_topk_avx2},
+    {ST_OP_ROPE_STORE, "avx2", ST_ISA_AVX2, NULL, st_cpu_rope_store_avx2},
+    {ST_OP_EMBED, "avx2", ST_ISA_AVX2, NULL, st_cpu_embed_avx2},
+    {ST_OP_NORM, "avx512", ST_ISA_AVX512, NULL, st_cpu_norm_avx512},
+    {ST_OP_NORM_QUANT, "avx512", ST_ISA_AVX512, NULL, st_cpu_norm_quant_avx512},
+    {ST_OP_GLU_NORM_QUANT, "avx512", ST_ISA_AVX512, NULL, st_cpu_glu_norm_quant_avx512},
+    {ST_OP_TOPK, "avx512", ST_ISA_AVX512, NULL, st_cpu_topk_avx512},
+    {ST_OP_ROPE_STORE, "avx512", ST_ISA_AVX512, NULL, st_cpu_rope_store_avx512},
+    {ST_OP_EMBED, "avx512", ST_ISA_AVX512, NULL, st_cpu_embed_avx512},
 #endif
 #if ST_CPU_X86 && ST_CC_AVXVNNI
     {ST_OP_LINEAR, "avxvnni", ST_ISA_AVXVNNI, st_cpu_linear_avxvnni_takes, st_cpu_linear_avxvnni},
@@ -212,22 +228,30 @@ typedef struct row_loop {
     const st_cpu *cpu;
     const void *args;
     st_cpu_row_fn fn;
-    int32_t n_row, n_slot;
+    int32_t n_row, share;
+    atomic_int next;
 } row_loop;
 
-/* Slot s takes rows s, s + n_slot ...: a slot is computed by one thread, so its scratch is private. */
+/* A slot is one thread's while it runs, so its scratch is private; it takes consecutive rows, `share` at a
+ * time, until none are left. */
 static void run_slots(void *context, int64_t first, int64_t count)
 {
-    const row_loop *l = context;
+    row_loop *l = context;
     for (int64_t slot = first; slot < first + count; slot++)
-        for (int64_t row = slot; row < l->n_row; row += l->n_slot)
-            l->fn(l->cpu, l->args, (int32_t)row, l->cpu->scratch + slot * ST_MAX_COLS);
+        for (int32_t row; (row = atomic_fetch_add(&l->next, l->share)) < l->n_row;)
+            for (int32_t end = (int32_t)st_min(l->n_row, row + l->share); row < end; row++)
+                l->fn(l->cpu, l->args, row, l->cpu->scratch + slot * ST_MAX_COLS);
 }
 
 void st_cpu_rows(st_cpu *cpu, int32_t n_row, int64_t work, st_cpu_row_fn fn, const void *args)
 {
-    row_loop l = {cpu, args, fn, n_row, n_row * work < ST_CPU_SERIAL_WORK ? 1 : cpu->n_slot};
-    st_pool_loop(cpu->pool, st_min(l.n_slot, n_row), 1, run_slots, &l);
+    row_loop l = {.cpu = cpu, .args = args, .fn = fn, .n_row = n_row, .share = n_row};
+    int32_t n_slot = (int32_t)st_min(cpu->n_slot, n_row);
+    if (n_row * work < ST_CPU_SERIAL_WORK)
+        n_slot = 1;
+    else
+        l.share = (int32_t)st_max(1, n_row / (8 * n_slot)); /* eight pieces a thread, for balance */
+    st_pool_loop(cpu->pool, n_slot, 1, run_slots, &l);
 }
 
 st_cpu_qact st_cpu_planes(const st_qact *q)

@@ -26,5 +26,5 @@ static void row(const st_cpu *cpu, const void *args, int32_t r, float *scratch)
 void st_cpu_embed_portable(st_cpu *cpu, const void *args)
 {
     const st_embed_args *a = args;
-    st_cpu_rows(cpu, cpu->batch->n_token, a->table->cols, row, args);
+    st_cpu_rows(cpu, cpu->batch->n_token, 8 * ST_CPU_WORK_EMBED * (int64_t)a->table->cols, row, args);
 }

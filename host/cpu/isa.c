@@ -31,6 +31,9 @@ unsigned st_cpu_isa(void)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni"))
         isa |= ST_ISA_AVX512VNNI;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+        isa |= ST_ISA_AVX512;
     return isa;
 }
 
@@ -71,6 +74,7 @@ void st_cpu_describe(char *name, size_t size)
 
 void st_cpu_isa_text(unsigned isa, char *text, size_t size)
 {
-    snprintf(text, size, "%s%s%s", isa & ST_ISA_AVX2 ? "avx2 f16c" : "",
-             isa & ST_ISA_AVXVNNI ? " avx_vnni" : "", isa & ST_ISA_AVX512VNNI ? " avx512_vnni" : "");
+    snprintf(text, size, "%s%s%s%s", isa & ST_ISA_AVX2 ? "avx2 f16c" : "",
+             isa & ST_ISA_AVX512 ? " avx512" : "", isa & ST_ISA_AVXVNNI ? " avx_vnni" : "",
+             isa & ST_ISA_AVX512VNNI ? " avx512_vnni" : "");
 }

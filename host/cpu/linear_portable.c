@@ -20,14 +20,11 @@ static void ternary_segment(const st_cpu_weight *w, int32_t tile, const int8_t *
 static void q8_segment(const st_cpu_weight *w, int32_t tile, const int8_t *q, int32_t from, int32_t to,
                        int32_t isum[ST_CPU_TILE])
 {
+    const int8_t *code = (const int8_t *)w->data + (size_t)tile * w->row_bytes;
     for (int i = 0; i < ST_CPU_TILE; i++) {
         isum[i] = 0;
-        int32_t row = tile * ST_CPU_TILE + i;
-        if (row >= w->base.rows)
-            continue;
-        const int8_t *data = (const int8_t *)w->data + (size_t)row * w->row_bytes;
         for (int32_t k = from; k < to; k++)
-            isum[i] += data[k] * q[k];
+            isum[i] += code[(size_t)(k / 4) * ST_CPU_STEP_BYTES + (size_t)(4 * i + k % 4)] * q[k];
     }
 }
 

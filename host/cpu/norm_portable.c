@@ -20,5 +20,5 @@ static void row(const st_cpu *cpu, const void *args, int32_t r, float *scratch)
 void st_cpu_norm_portable(st_cpu *cpu, const void *args)
 {
     const st_norm_args *a = args;
-    st_cpu_rows(cpu, st_cpu_row_count(cpu, a->rows), a->dim, row, args);
+    st_cpu_rows(cpu, st_cpu_row_count(cpu, a->rows), 8 * ST_CPU_WORK_NORM * (int64_t)a->dim, row, args);
 }

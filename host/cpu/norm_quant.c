@@ -1,11 +1,14 @@
 /* What the variants of norm_quant share, and the half of it that glu_norm_quant ends with. */
 #include "host/cpu/cpu.h"
 
-void st_cpu_quantise_row(const st_cpu_quant_loops *loops, const st_cpu_quantiser *z, float *y, int32_t row)
+void st_cpu_quantise_row(const st_cpu_quant_loops *loops, const st_cpu_quantiser *z, const float *x, float *y,
+                         int32_t row)
 {
     int32_t cols = z->dst->cols;
     if (z->weight)
-        loops->normalise(y, st_cpu_data(z->weight), cols, z->eps);
+        loops->normalise(x, st_cpu_data(z->weight), cols, z->eps, y);
+    else if (x != y)
+        memcpy(y, x, (size_t)cols * sizeof *y);
     if (z->rotation.block) {
         const float *sign = z->rotation.sign ? st_cpu_data(z->rotation.sign) : NULL;
         for (int32_t i = 0; sign && i < cols; i++)
@@ -35,8 +38,7 @@ void st_cpu_norm_quant_row(const st_cpu_quant_loops *loops, const st_cpu *cpu, c
     int32_t from = st_cpu_source_row(cpu, args->rows, r);
     if (from < 0)
         return;
-    size_t cols = (size_t)args->dst.cols;
-    memcpy(scratch, (const float *)st_cpu_data(args->src) + (size_t)from * cols, cols * sizeof(float));
+    const float *x = (const float *)st_cpu_data(args->src) + (size_t)from * (size_t)args->dst.cols;
     st_cpu_quantiser z = {args->weight, args->eps, args->rotation, &args->dst};
-    st_cpu_quantise_row(loops, &z, scratch, r);
+    st_cpu_quantise_row(loops, &z, x, scratch, r);
 }

@@ -1,10 +1,10 @@
 #include "host/cpu/cpu.h"
 
-static void normalise(float *y, const float *weight, int32_t n, float eps)
+static void normalise(const float *x, const float *weight, int32_t n, float eps, float *y)
 {
-    float factor = st_rms_factor(y, n, eps);
+    float factor = st_rms_factor(x, n, eps);
     for (int32_t i = 0; i < n; i++)
-        y[i] = y[i] * factor * weight[i];
+        y[i] = x[i] * factor * weight[i];
 }
 
 static float quantise(const float *x, int32_t n, int8_t *code)
@@ -30,5 +30,6 @@ static void row(const st_cpu *cpu, const void *args, int32_t r, float *scratch)
 void st_cpu_norm_quant_portable(st_cpu *cpu, const void *args)
 {
     const st_norm_quant_args *a = args;
-    st_cpu_rows(cpu, st_cpu_row_count(cpu, a->rows), 2 * (int64_t)a->dst.cols, row, args);
+    st_cpu_rows(cpu, st_cpu_row_count(cpu, a->rows), 8 * ST_CPU_WORK_NORM_QUANT * (int64_t)a->dst.cols, row,
+                args);
 }

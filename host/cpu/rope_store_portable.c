@@ -54,6 +54,6 @@ static void row(const st_cpu *cpu, const void *args, int32_t r, float *scratch)
 void st_cpu_rope_store_portable(st_cpu *cpu, const void *args)
 {
     const st_rope_store_args *a = args;
-    int64_t work = 2 * (int64_t)(a->n_head + 2 * a->n_kv_head) * a->head_dim;
+    int64_t work = ST_CPU_WORK_ROPE * (int64_t)(a->n_head + 2 * a->n_kv_head) * a->head_dim;
     st_cpu_rows(cpu, cpu->batch->n_token, work, row, args);
 }

@@ -111,5 +111,5 @@ static void row(const st_cpu *cpu, const void *args, int32_t i, float *scratch)
 void st_cpu_topk_portable(st_cpu *cpu, const void *args)
 {
     const st_topk_args *a = args;
-    st_cpu_rows(cpu, cpu->batch->n_out, 8 * (int64_t)a->n_vocab, row, args);
+    st_cpu_rows(cpu, cpu->batch->n_out, 8 * ST_CPU_WORK_TOPK * (int64_t)a->n_vocab, row, args);
 }

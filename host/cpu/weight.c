@@ -60,11 +60,32 @@ static void upload_ternary_row(const upload *u, int32_t r)
     }
 }
 
+/* Four columns to each step. */
+static void upload_q8_row(const upload *u, int32_t r)
+{
+    st_cpu_weight *w = u->w;
+    unsigned char *to = w->data + (size_t)(r / ST_CPU_TILE) * w->row_bytes + (size_t)(r % ST_CPU_TILE) * 4;
+    const unsigned char *from = NULL;
+    int32_t n = r < w->base.rows ? w->base.cols : 0, row;
+    if (n > 0) {
+        const st_matrix *part = part_of(u, r, &row);
+        from = (const unsigned char *)part->data + (size_t)row * part->row_bytes;
+    }
+    for (int32_t step = 0; step < w->n_step; step++, to += ST_CPU_STEP_BYTES) {
+        unsigned char four[4] = {0};
+        for (int32_t k = 4 * step; k < n && k < 4 * step + 4; k++)
+            four[k % 4] = from[k];
+        memcpy(to, four, sizeof four);
+    }
+}
+
 static void upload_row(const upload *u, int32_t r)
 {
     st_cpu_weight *w = u->w;
     if (w->base.type == ST_TERNARY) {
         upload_ternary_row(u, r);
+    } else if (w->base.type == ST_Q8) {
+        upload_q8_row(u, r);
     } else if (r < w->base.rows) {
         int32_t row;
         const st_matrix *part = part_of(u, r, &row);
@@ -132,12 +153,14 @@ static size_t shape(st_cpu_weight *w, const st_matrix *parts, int n_part)
     w->n_step = (int32_t)st_ceil_div(m->cols, ST_CPU_STEP);
     w->n_group = is_scaled(m->type) ? st_matrix_groups(m) : 0;
     size_t n_scale = (size_t)w->n_tile * ST_CPU_TILE * (size_t)w->n_group;
-    if (m->type == ST_TERNARY) {
+    if (m->type == ST_Q8)
+        w->n_step = (int32_t)st_ceil_div(m->cols, 32) * 8; /* of 4 columns */
+    if (is_scaled(m->type)) {
         w->row_bytes = (size_t)w->n_step * ST_CPU_STEP_BYTES;
         return (size_t)w->n_tile * w->row_bytes + n_scale * scale_size(w);
     }
-    w->row_bytes = st_align_up(st_row_bytes(m->type, m->cols), m->type == ST_Q8 ? 128 : 64);
-    return (size_t)rows * w->row_bytes + n_scale * scale_size(w);
+    w->row_bytes = st_align_up(st_row_bytes(m->type, m->cols), 64);
+    return (size_t)rows * w->row_bytes;
 }
 
 sterna_status st_cpu_weight_create(st_device *dev, const st_matrix *parts, int n_part, const float *bias,
@@ -205,6 +228,14 @@ float st_cpu_weight_scale(const st_cpu_weight *w, int32_t row, int32_t group)
     return w->scale_type == ST_F16 ? st_f16_to_f32(stored) : st_bf16_to_f32(stored);
 }
 
+static void q8_row(const st_cpu_weight *w, int32_t row, float *dst)
+{
+    const int8_t *from = (const int8_t *)w->data + (size_t)(row / ST_CPU_TILE) * w->row_bytes +
+                         (size_t)(row % ST_CPU_TILE) * 4;
+    for (int32_t k = 0; k < w->base.cols; k++)
+        dst[k] = (float)from[(size_t)(k / 4) * ST_CPU_STEP_BYTES + (size_t)(k % 4)];
+}
+
 static void ternary_row(const st_cpu_weight *w, int32_t row, float *dst)
 {
     const unsigned char *from =
@@ -232,8 +263,7 @@ void st_cpu_weight_row(const st_cpu_weight *w, int32_t row, float *dst)
             dst[k] = st_bf16_to_f32(((const uint16_t *)data)[k]);
         return;
     case ST_Q8:
-        for (int32_t k = 0; k < cols; k++)
-            dst[k] = (float)((const int8_t *)data)[k];
+        q8_row(w, row, dst);
         break;
     case ST_TERNARY:
         ternary_row(w, row, dst);

@@ -196,7 +196,7 @@ static void one_attend(st_suite *suite, int i, int32_t m, int32_t n, int32_t k, 
 {
     st_suite_shape(suite, &m, &n, &k);
     static const int32_t windows[] = {0, 0, 1, 2, 33, 256, 300}, ratios[] = {1, 2, 4, 64};
-    int32_t window = ST_PICK(windows, i, 2), n_kv_head = kv_heads(n, ST_PICK(ratios, i, 3));
+    int32_t window = ST_PICK(windows, i, 2), n_kv_head = kv_heads(n, n == 64 ? 64 : ST_PICK(ratios, i, 3));
     int32_t n_seq = 1 + (int32_t)(st_mix(i, 4) % MAX_SEQ);
     float softcap = ST_ONE_IN(4, i, 5) ? 5.0f : 0.0f;
     bool causal = !ST_ONE_IN(4, i, 6);
@@ -214,9 +214,14 @@ static void one_attend(st_suite *suite, int i, int32_t m, int32_t n, int32_t k, 
     p->cos_sin = st_case_buf_add(c, &unused, sizeof unused);
     int32_t *seq = st_case_alloc(c, (size_t)m * sizeof *seq),
             *pos = st_case_alloc(c, (size_t)m * sizeof *pos);
+    bool prompt = ST_ONE_IN(2, i, 11); /* rows of a sequence follow each other, to its end */
     for (int32_t r = 0; r < m; r++) {
-        seq[r] = r % n_seq;
-        pos[r] = r < n_seq ? s.length[seq[r]] - 1 : st_random_below(c, s.length[seq[r]]);
+        seq[r] = prompt ? r * n_seq / m : r % n_seq;
+        int32_t last = s.length[seq[r]] - 1;
+        if (prompt)
+            pos[r] = (int32_t)st_max(0, last - ((seq[r] + 1) * m - 1) / n_seq + r);
+        else
+            pos[r] = r < n_seq ? last : st_random_below(c, last + 1);
         if (r > 0 && st_random_below(c, 6) == 0)
             pos[r] = -1;
     }
@@ -229,12 +234,15 @@ static void one_attend(st_suite *suite, int i, int32_t m, int32_t n, int32_t k, 
 
 void st_validate_attend(st_suite *suite)
 {
-    static const int32_t rows[] = {1, 2, 3, 4, 7, 9}, n_heads[] = {1, 2, 3, 4, 6, 8},
+    static const int32_t rows[] = {1, 2, 3, 4, 7, 9}, n_heads[] = {1, 2, 3, 4, 6, 8, 13, 16},
                          longest[] = {1, 2, 5, 31, 63, 64, 65, 127, 129, 255, 256, 257, 400, 511, 513, 700};
     static const int32_t dims[] = {2, 4, 8, 14, 15, 16, 17, 24, 32, 33, 48, 64, 80, 96, 128, 129, 256};
     for (int i = 0; i < st_suite_tile_count(suite, 200); i++)
         one_attend(suite, i, ST_PICK(rows, i, 7), ST_PICK(n_heads, i, 8), ST_PICK(dims, i, 9),
                    ST_PICK(longest, i, 10));
+    for (int i = 0; i < st_suite_tile_count(suite, 12);
+         i++) /* many queries of few keys: little scratch each */
+        one_attend(suite, 1000 + i, 2 + i % 2, 64, i % 2 ? 16 : 8, 600);
     for (int i = 0; i < st_suite_real_count(suite, 2); i++)
         one_attend(suite, i, 8, 20, 128, 2000);
 }

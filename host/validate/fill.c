@@ -233,7 +233,7 @@ st_quant_spec st_pick_quant(int i, int32_t k)
 {
     static const int32_t groups[][2] = {{0, 0},     {0, 128}, {32, 32},  {64, 64},  {0, 32},  {128, 128},
                                         {256, 256}, {0, 64},  {128, 32}, {256, 64}, {0, 256}, {64, 32}};
-    static const int32_t blocks[] = {0, 0, 128, 0, 4096, 2, 0, 32, 512};
+    static const int32_t blocks[] = {0, 0, 128, 0, 4096, 2, 0, 32, 512, 8, 16};
     int32_t block = block_of(k, ST_PICK(blocks, i, 51));
     return (st_quant_spec){.act_group = ST_PICK(groups, i, 50)[0],
                            .sum_group = ST_PICK(groups, i, 50)[1],

@@ -116,14 +116,18 @@ void st_validate_linear(st_suite *suite)
                  {ST_BF16, false},   {ST_TERNARY, false}, {ST_F32, false}};
     static const int32_t rows[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 16, 17, 24, 25, 33};
     static const int32_t outs[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 65, 127, 129};
-    static const int32_t cols[] = {1,   2,   3,   13,   15,   16,   17,   31,   32,   33,   63,
-                                   64,  65,  127, 128,  129,  191,  255,  256,  257,  383,  384,
-                                   385, 511, 513, 1021, 1023, 1024, 1025, 1536, 2047, 2049, 3073};
+    static const int32_t cols[] = {1,   2,    3,    13,   15,   16,   17,   31,   32,   33,  63,  64,
+                                   65,  127,  128,  129,  191,  255,  256,  257,  383,  384, 385, 511,
+                                   513, 1021, 1023, 1024, 1025, 1536, 2047, 2049, 3073, 4097};
     for (int i = 0; i < st_suite_tile_count(suite, 900); i++)
         one(suite, i, (st_fill)(st_mix(i, 11) % ST_FILL_COUNT), kinds[i % 9].type, kinds[i % 9].int8,
             ST_PICK(rows, i, 5), ST_PICK(outs, i, 6), ST_PICK(cols, i, 7));
     if (st_suite_tile_count(suite, 1) > 0)
         borders(suite);
+    static const int32_t wide[] = {21846, 43692, ST_MAX_COLS}; /* beyond what kernels have room to reorder */
+    for (int i = 0; i < st_suite_tile_count(suite, 18); i++)
+        one(suite, 1000 + i, ST_FILL_UNIFORM, kinds[i % 9].type, kinds[i % 9].int8, 1 + i % 8, 3,
+            ST_PICK(wide, i, 7));
     for (int i = 0; i < st_suite_real_count(suite, 18); i++)
         one(suite, i, i < 9 ? ST_FILL_UNIFORM : ST_FILL_LIMIT, kinds[i % 9].type, kinds[i % 9].int8,
             i % 2 ? 8 : 1, i % 4 < 2 ? 2560 : 6912, i % 4 < 2 ? 6912 : 2560);

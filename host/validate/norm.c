@@ -51,8 +51,8 @@ static void one(st_suite *suite, int i, st_fill fill, int32_t m, int32_t k)
 void st_validate_norm(st_suite *suite)
 {
     static const int32_t rows[] = {1, 2, 3, 5, 8, 13, 33};
-    static const int32_t cols[] = {1,   2,   7,   8,   9,   31,  63,  64,  65,   127,  128,  129, 255,
-                                   256, 257, 383, 511, 512, 513, 767, 769, 1009, 1024, 2051, 4099};
+    static const int32_t cols[] = {1,   2,   7,   8,   9,   15,  16,  17,  31,  63,  64,   65,   127,  128,
+                                   129, 255, 256, 257, 383, 511, 512, 513, 767, 769, 1009, 1024, 2051, 4099};
     for (int i = 0; i < st_suite_tile_count(suite, 200); i++)
         one(suite, i, (st_fill)(i % ST_FILL_COUNT), ST_PICK(rows, i, 5), ST_PICK(cols, i, 6));
     for (int i = 0; i < st_suite_real_count(suite, 2); i++)

@@ -126,8 +126,8 @@ static void one(st_suite *suite, int i, logits_kind kind, int32_t m, int32_t n, 
 void st_validate_topk(st_suite *suite)
 {
     static const int32_t rows[] = {1, 2, 3, 5};
-    static const int32_t vocab[] = {1,   2,   3,   7,   8,   9,    63,   255, 256,
-                                    257, 511, 512, 513, 769, 1009, 2048, 5003};
+    static const int32_t vocab[] = {1,   2,   3,   7,   8,   9,   15,  16,   17,   33,  63,
+                                    255, 256, 257, 511, 512, 513, 769, 1009, 2048, 5003};
     static const int32_t counts[] = {1, 2, 5, 17, 40, 128, 255, 256};
     for (int i = 0; i < st_suite_tile_count(suite, 250); i++)
         one(suite, i, (logits_kind)(i % KINDS), ST_PICK(rows, i, 5), ST_PICK(vocab, i, 6),

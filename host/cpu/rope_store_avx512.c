@@ -1,0 +1,10 @@
+#if defined(__AVX512F__)
+#include "host/cpu/rope_store_vec.h"
+
+void st_cpu_rope_store_avx512(st_cpu *cpu, const void *args)
+{
+    run(cpu, args);
+}
+#else
+typedef int empty_translation_unit;
+#endif

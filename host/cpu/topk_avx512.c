@@ -1,0 +1,10 @@
+#if defined(__AVX512F__)
+#include "host/cpu/topk_vec.h"
+
+void st_cpu_topk_avx512(st_cpu *cpu, const void *args)
+{
+    run(cpu, args);
+}
+#else
+typedef int empty_translation_unit;
+#endif
