@@ -17,36 +17,38 @@ static const st_cpu_variant table[] = {
     {ST_OP_GLU_NORM_QUANT, "portable", 0, NULL, st_cpu_glu_norm_quant_portable},
     {ST_OP_TOPK, "portable", 0, NULL, st_cpu_topk_portable},
 #if ST_CPU_X86
+    {ST_OP_EMBED, "avx2", ST_ISA_AVX2, NULL, st_cpu_embed_avx2},
     {ST_OP_NORM, "avx2", ST_ISA_AVX2, NULL, st_cpu_norm_avx2},
     {ST_OP_NORM_QUANT, "avx2", ST_ISA_AVX2, NULL, st_cpu_norm_quant_avx2},
     {ST_OP_LINEAR, "avx2", ST_ISA_AVX2, st_cpu_linear_avx2_takes, st_cpu_linear_avx2},
     {ST_OP_LINEAR, "avx2_q8", ST_ISA_AVX2, st_cpu_linear_q8_avx2_takes, st_cpu_linear_q8_avx2},
     {ST_OP_LINEAR, "avx2_dense", ST_ISA_AVX2, st_cpu_linear_dense_avx2_takes, st_cpu_linear_dense_avx2},
     {ST_OP_LINEAR, "avx2_float", ST_ISA_AVX2, st_cpu_linear_float_avx2_takes, st_cpu_linear_float_avx2},
-    {ST_OP_LINEAR, "avx512_dense", ST_ISA_AVX512, st_cpu_linear_dense_avx512_takes,
-     st_cpu_linear_dense_avx512},
-    {ST_OP_LINEAR, "avx512_float", ST_ISA_AVX512, st_cpu_linear_float_avx512_takes,
-     st_cpu_linear_float_avx512},
-    {ST_OP_LINEAR, "avx512vnni_q8", ST_ISA_AVX512 | ST_ISA_AVX512VNNI, st_cpu_linear_q8_avx512vnni_takes,
-     st_cpu_linear_q8_avx512vnni},
+    {ST_OP_ROPE_STORE, "avx2", ST_ISA_AVX2, NULL, st_cpu_rope_store_avx2},
     {ST_OP_ATTEND, "avx2", ST_ISA_AVX2, NULL, st_cpu_attend_avx2},
-    {ST_OP_ATTEND, "avx512", ST_ISA_AVX512, NULL, st_cpu_attend_avx512},
     {ST_OP_GLU_NORM_QUANT, "avx2", ST_ISA_AVX2, NULL, st_cpu_glu_norm_quant_avx2},
     {ST_OP_TOPK, "avx2", ST_ISA_AVX2, NULL, st_cpu_topk_avx2},
-    {ST_OP_ROPE_STORE, "avx2", ST_ISA_AVX2, NULL, st_cpu_rope_store_avx2},
-    {ST_OP_EMBED, "avx2", ST_ISA_AVX2, NULL, st_cpu_embed_avx2},
-    {ST_OP_NORM, "avx512", ST_ISA_AVX512, NULL, st_cpu_norm_avx512},
-    {ST_OP_NORM_QUANT, "avx512", ST_ISA_AVX512, NULL, st_cpu_norm_quant_avx512},
-    {ST_OP_GLU_NORM_QUANT, "avx512", ST_ISA_AVX512, NULL, st_cpu_glu_norm_quant_avx512},
-    {ST_OP_TOPK, "avx512", ST_ISA_AVX512, NULL, st_cpu_topk_avx512},
-    {ST_OP_ROPE_STORE, "avx512", ST_ISA_AVX512, NULL, st_cpu_rope_store_avx512},
-    {ST_OP_EMBED, "avx512", ST_ISA_AVX512, NULL, st_cpu_embed_avx512},
 #endif
 #if ST_CPU_X86 && ST_CC_AVXVNNI
     {ST_OP_LINEAR, "avxvnni", ST_ISA_AVXVNNI, st_cpu_linear_avxvnni_takes, st_cpu_linear_avxvnni},
 #endif
+#if ST_CPU_X86 && ST_CC_AVX512
+    {ST_OP_EMBED, "avx512", ST_ISA_AVX512, NULL, st_cpu_embed_avx512},
+    {ST_OP_NORM, "avx512", ST_ISA_AVX512, NULL, st_cpu_norm_avx512},
+    {ST_OP_NORM_QUANT, "avx512", ST_ISA_AVX512, NULL, st_cpu_norm_quant_avx512},
+    {ST_OP_LINEAR, "avx512_dense", ST_ISA_AVX512, st_cpu_linear_dense_avx512_takes,
+     st_cpu_linear_dense_avx512},
+    {ST_OP_LINEAR, "avx512_float", ST_ISA_AVX512, st_cpu_linear_float_avx512_takes,
+     st_cpu_linear_float_avx512},
+    {ST_OP_ROPE_STORE, "avx512", ST_ISA_AVX512, NULL, st_cpu_rope_store_avx512},
+    {ST_OP_ATTEND, "avx512", ST_ISA_AVX512, NULL, st_cpu_attend_avx512},
+    {ST_OP_GLU_NORM_QUANT, "avx512", ST_ISA_AVX512, NULL, st_cpu_glu_norm_quant_avx512},
+    {ST_OP_TOPK, "avx512", ST_ISA_AVX512, NULL, st_cpu_topk_avx512},
+#endif
 #if ST_CPU_X86 && ST_CC_AVX512VNNI
     {ST_OP_LINEAR, "avx512vnni", ST_ISA_AVX512VNNI, st_cpu_linear_avx512vnni_takes, st_cpu_linear_avx512vnni},
+    {ST_OP_LINEAR, "avx512vnni_q8", ST_ISA_AVX512VNNI, st_cpu_linear_q8_avx512vnni_takes,
+     st_cpu_linear_q8_avx512vnni},
 #endif
 };
 enum { N_VARIANT = sizeof table / sizeof table[0] };

@@ -75,6 +75,6 @@ void st_cpu_describe(char *name, size_t size)
 void st_cpu_isa_text(unsigned isa, char *text, size_t size)
 {
     snprintf(text, size, "%s%s%s%s", isa & ST_ISA_AVX2 ? "avx2 f16c" : "",
-             isa & ST_ISA_AVX512 ? " avx512" : "", isa & ST_ISA_AVXVNNI ? " avx_vnni" : "",
+             isa & ST_ISA_AVXVNNI ? " avx_vnni" : "", isa & ST_ISA_AVX512 ? " avx512" : "",
              isa & ST_ISA_AVX512VNNI ? " avx512_vnni" : "");
 }

@@ -122,12 +122,12 @@ void st_validate_linear(st_suite *suite)
     for (int i = 0; i < st_suite_tile_count(suite, 900); i++)
         one(suite, i, (st_fill)(st_mix(i, 11) % ST_FILL_COUNT), kinds[i % 9].type, kinds[i % 9].int8,
             ST_PICK(rows, i, 5), ST_PICK(outs, i, 6), ST_PICK(cols, i, 7));
-    if (st_suite_tile_count(suite, 1) > 0)
-        borders(suite);
     static const int32_t wide[] = {21846, 43692, ST_MAX_COLS}; /* beyond what kernels have room to reorder */
     for (int i = 0; i < st_suite_tile_count(suite, 18); i++)
         one(suite, 1000 + i, ST_FILL_UNIFORM, kinds[i % 9].type, kinds[i % 9].int8, 1 + i % 8, 3,
             ST_PICK(wide, i, 7));
+    if (st_suite_tile_count(suite, 1) > 0)
+        borders(suite);
     for (int i = 0; i < st_suite_real_count(suite, 18); i++)
         one(suite, i, i < 9 ? ST_FILL_UNIFORM : ST_FILL_LIMIT, kinds[i % 9].type, kinds[i % 9].int8,
             i % 2 ? 8 : 1, i % 4 < 2 ? 2560 : 6912, i % 4 < 2 ? 6912 : 2560);
