@@ -21,8 +21,16 @@
 
 #if defined(__GNUC__) && !defined(__clang__)
 #define UNROLL _Pragma("GCC unroll 24")
+#elif defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define UNROLL
+#endif
+/* Loads stay on their side of it: clang moves all loads of a step to its beginning and spills them. */
+#if defined(__GNUC__)
+#define LOADS_STAY __asm__ volatile("" : : : "memory")
+#else
+#define LOADS_STAY ((void)0)
 #endif
 
 enum {
@@ -91,6 +99,8 @@ ST_AVX2_INLINE void direct(codes c, acts q, int32_t n_step, const int n_block, c
         far += step == c.left - FAR / ST_CPU_STEP_BYTES ? c.skip : 0;
         UNROLL for (int f = 0; f < 4; f++)
         {
+            if (n_row > DUAL)
+                LOADS_STAY;
             const vec mask = vec_spread_byte((char)(3 << 2 * (f % n_class)));
             UNROLL for (int b = 0; b < n_block; b++)
             {
@@ -128,6 +138,7 @@ ST_AVX2_INLINE void decoded(const unsigned char *byte, acts q, int32_t n_step, c
     for (int32_t step = 0; step < n_step; step++) {
         UNROLL for (int f = 0; f < 4; f++)
         {
+            LOADS_STAY;
             vec u0 = vec_load(byte + (size_t)(2 * f) * VEC_BYTES),
                 u1 = vec_load(byte + (size_t)(2 * f + 1) * VEC_BYTES);
             UNROLL for (int t = 0; t < n_row; t++)
@@ -139,10 +150,8 @@ ST_AVX2_INLINE void decoded(const unsigned char *byte, acts q, int32_t n_step, c
         }
         byte += (size_t)8 * VEC_BYTES;
         code += 16 * n_row;
-        if (fetch) {
-            _mm_prefetch((const char *)fetch, _MM_HINT_T1);
-            fetch += ST_CPU_STEP_BYTES;
-        }
+        _mm_prefetch((const char *)fetch, _MM_HINT_T1);
+        fetch += ST_CPU_STEP_BYTES;
     }
     UNROLL for (int t = 0; t < n_row; t++)
     {
@@ -351,7 +360,7 @@ static void block_group(const work *w, int32_t block, int32_t n_block, int32_t g
         sums isum;
         if (byte)
             dot_decoded(byte + (size_t)(8 * step) * VEC_BYTES, here, n_step,
-                        fetch ? fetch + (size_t)step * ST_CPU_STEP_BYTES : NULL, n, isum);
+                        fetch + (size_t)step * ST_CPU_STEP_BYTES, n, isum);
         else if (n_block == 1)
             dot_direct(block_codes(l->weight, block, 1, step), here, n_step, n, isum);
         else
@@ -409,10 +418,10 @@ static void decoded_blocks(void *context, int64_t slot, int64_t count)
         int32_t next = (int32_t)atomic_fetch_add(&w->next, 1);
         decode(weight, block, byte);
         for (int32_t group = 0; group < w->n_group; group++) {
-            const unsigned char *fetch =
-                next < n_block && group < BLOCK_TILES
-                    ? weight->data + (size_t)vector_tile(weight, next, group * TILE_VECS) * weight->row_bytes
-                    : NULL;
+            const unsigned char *fetch = byte; /* what is there costs nothing, and a branch much in clang */
+            if (next < n_block && group < BLOCK_TILES)
+                fetch =
+                    weight->data + (size_t)vector_tile(weight, next, group * TILE_VECS) * weight->row_bytes;
             block_group(w, block, 1, group, byte, fetch);
         }
         block = next;
