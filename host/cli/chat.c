@@ -177,8 +177,8 @@ static int turn(dialogue *d)
 {
     st_bytes line = {0};
     int code = ST_EXIT_OK;
+    st_interrupt_reset(); /* before the prompt: who sees it may interrupt */
     show_prompt(d);
-    st_interrupt_reset();
     st_input_state state = st_input_line(&d->input, &line);
     if (d->colour)
         fprintf(d->chat.notice, "\x1b[0m");
