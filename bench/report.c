@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_FACT = 40 };
+enum { MAX_FACT = 128 };
 
 typedef struct fact {
     char key[40];
