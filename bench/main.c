@@ -5,7 +5,8 @@
 const char st_tool_name[] = "sterna-bench";
 
 static const st_command *const commands[] = {
-    &st_command_ops, &st_command_throughput, &st_command_serve, &st_command_make_model, NULL,
+    &st_command_ops,   &st_command_model,      &st_command_throughput,
+    &st_command_serve, &st_command_make_model, NULL,
 };
 
 int main(int argc, char **argv)
