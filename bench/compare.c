@@ -78,9 +78,12 @@ static json_t *read_file(FILE *file, json_error_t *error)
     return array;
 }
 
-/* False if a key field is missing. */
+/* False if a key field is missing, or the row only tells what its own run lacked. */
 static bool make_key(old_row *old, const char *const *keys, int n_key)
 {
+    const char *verdict = json_string_value(json_object_get(old->row, "verdict"));
+    if (verdict && strcmp(verdict, "missing") == 0)
+        return false;
     for (int i = 0; i < n_key; i++) {
         const json_t *value = json_object_get(old->row, keys[i]);
         if (!value)

@@ -12,7 +12,7 @@
 #include <time.h>
 
 enum { MAX_TOKENS = 1 << 20, MAX_SEQUENCE = 1024, MAX_PAIR = 16 };
-#define CEILING_SECONDS 0.2 /* of each loop, before the first test */
+#define CEILING_SECONDS 0.1 /* of each loop, before the first test */
 
 typedef struct model_params {
     st_setup_params setup; /* threads and draft are not used */

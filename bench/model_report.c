@@ -88,6 +88,9 @@ typedef struct emitter {
     st_model_format format;
     bool header; /* CSV: the names instead of the values */
     int n;
+    const st_compare
+        *missing; /* instead of a row of this run: row `old` of that one, where a key or a rate */
+    int old;
 } emitter;
 
 /* What stands before a value; false where there is none to print. */
@@ -104,32 +107,63 @@ static bool begin_field(emitter *e, const char *key)
     return !(csv && e->header);
 }
 
-static void emit_text(emitter *e, const char *key, const char *text)
+static void print_text(const emitter *e, const char *text)
 {
-    if (begin_field(e, key))
-        (e->format == ST_MODEL_CSV ? st_print_csv_text : st_print_json_text)(text, e->out);
+    (e->format == ST_MODEL_CSV ? st_print_csv_text : st_print_json_text)(text, e->out);
 }
 
-static void emit_count(emitter *e, const char *key, uint64_t count)
+static void print_real(const emitter *e, double value)
 {
-    if (begin_field(e, key))
-        fprintf(e->out, "%" PRIu64, count);
-}
-
-static void emit_real(emitter *e, const char *key, double value)
-{
-    if (!begin_field(e, key))
-        return;
     if (isfinite(value))
         fprintf(e->out, "%.9g", value);
     else
         fputs(e->format == ST_MODEL_CSV ? "" : "null", e->out);
 }
 
+/* What a row that this run does not have has in a field: its key, and rates under "old_". True if it was one.
+ */
+static bool emit_missing(emitter *e, const char *key)
+{
+    bool is_key = false, is_old = strncmp(key, "old_", 4) == 0;
+    if (!e->missing)
+        return false;
+    if (!begin_field(e, key))
+        return true;
+    for (int i = 0; i < st_model_n_key; i++)
+        is_key = is_key || strcmp(key, st_model_keys[i]) == 0;
+    const char *text = is_key ? st_compare_text(e->missing, e->old, key) : NULL;
+    if (strcmp(key, "verdict") == 0)
+        print_text(e, "missing");
+    else if (text)
+        print_text(e, text);
+    else
+        print_real(e, is_key || is_old ? st_compare_number(e->missing, e->old, is_old ? key + 4 : key)
+                                       : (double)NAN);
+    return true;
+}
+
+static void emit_text(emitter *e, const char *key, const char *text)
+{
+    if (!emit_missing(e, key) && begin_field(e, key))
+        print_text(e, text);
+}
+
+static void emit_count(emitter *e, const char *key, uint64_t count)
+{
+    if (!emit_missing(e, key) && begin_field(e, key))
+        fprintf(e->out, "%" PRIu64, count);
+}
+
+static void emit_real(emitter *e, const char *key, double value)
+{
+    if (!emit_missing(e, key) && begin_field(e, key))
+        print_real(e, value);
+}
+
 /* Lists are not in CSV. */
 static void emit_list(emitter *e, const char *key, const double *x, int n, double factor, const char *format)
 {
-    if (e->format == ST_MODEL_CSV)
+    if (e->format == ST_MODEL_CSV || e->missing)
         return;
     begin_field(e, key);
     for (int i = 0; i < n; i++) {
@@ -177,6 +211,16 @@ static void emit_ratio(emitter *e, const char *which, ratio x)
     emit_real(e, key, x.ratio);
     snprintf(key, sizeof key, "ratio_%s_spread_percent", which);
     emit_real(e, key, x.spread_percent);
+}
+
+/* By the rate of a test, and of generating where it is a batched row. */
+static void emit_verdict(emitter *e, const st_model_row *row, const st_compare *compare, int old)
+{
+    bool test = row->n_sequence == 0;
+    ratio x = test ? compare_rate(compare, old, "avg_ts", "stddev_ts", moments_of(row->rate, row->n_sample))
+                   : compare_rate(compare, old, "speed_tg", "stddev_speed_tg",
+                                  moments_of(row->rate_2, row->n_sample));
+    emit_text(e, "verdict", isfinite(x.ratio) ? st_compare_verdict(x.ratio, x.spread_percent) : "new");
 }
 
 /* CSV has every field in every row; JSON only those of the row's kind. */
@@ -246,32 +290,51 @@ static void emit_batched(emitter *e, const st_model_result *r, const st_model_ro
 
 static void emit_row(emitter *e, const st_model_result *r, const st_model_row *row, st_compare *compare)
 {
-    int old = e->header ? -1 : find_old(r, row, compare);
+    int old = e->header || e->missing ? -1 : find_old(r, row, compare);
     e->n = 0;
     emit_common(e, r, row);
     emit_test(e, row, compare, old);
     emit_batched(e, r, row, compare, old);
     emit_bytes(e, r, row);
+    if (compare)
+        emit_verdict(e, row, compare, old);
+}
+
+static void begin_row(emitter *e, bool first)
+{
+    if (e->format == ST_MODEL_JSON)
+        fputs(first ? "\n  {\n    " : ",\n  {\n    ", e->out);
+    else if (e->format == ST_MODEL_JSONL)
+        fputc('{', e->out);
+}
+
+static void end_row(emitter *e)
+{
+    fputs(e->format == ST_MODEL_JSON ? "\n  }" : e->format == ST_MODEL_JSONL ? "}\n" : "\n", e->out);
 }
 
 static void print_rows(const st_model_result *r, st_compare *compare, FILE *out)
 {
     emitter e = {.out = out, .format = r->format};
+    bool array = r->format == ST_MODEL_JSON;
     if (r->format == ST_MODEL_CSV) {
         e.header = true;
         emit_row(&e, r, &r->row[0], compare);
         fputc('\n', out);
         e.header = false;
     }
-    bool array = r->format == ST_MODEL_JSON, object = r->format != ST_MODEL_CSV;
     fputs(array ? "[" : "", out);
     for (int i = 0; i < r->n_row; i++) {
-        if (array)
-            fputs(i ? ",\n  {\n    " : "\n  {\n    ", out);
-        else if (object)
-            fputc('{', out);
+        begin_row(&e, i == 0);
         emit_row(&e, r, &r->row[i], compare);
-        fputs(array ? "\n  }" : object ? "}\n" : "\n", out);
+        end_row(&e);
+    }
+    e.missing = compare;
+    for (e.old = -1; compare && (e.old = st_compare_unfound(compare, e.old + 1)) >= 0;) {
+        st_model_row like = {.n_sequence = isfinite(st_compare_number(compare, e.old, "pl"))};
+        begin_row(&e, false);
+        emit_row(&e, r, &like, compare);
+        end_row(&e);
     }
     fputs(array ? "\n]\n" : "", out);
 }

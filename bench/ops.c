@@ -241,7 +241,7 @@ static int ops_run(const void *params)
     if (code == ST_EXIT_OK)
         code = st_ops_measure(&plan, &result);
     if (code == ST_EXIT_OK)
-        code = st_ops_report(&result, compare);
+        code = st_ops_report(&result, compare, stdout);
     st_compare_close(&compare);
     st_ops_free(&result);
     return st_cli_finish("ops", stdout, "standard output", code);

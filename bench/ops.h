@@ -66,7 +66,7 @@ int st_ops_measure(const st_ops_plan *plan, st_ops_result *result);
 void st_ops_free(st_ops_result *result);
 
 /* Prints the report, with `compare` (may be NULL) beside it. Returns an exit code. */
-int st_ops_report(const st_ops_result *result, st_compare *compare);
+int st_ops_report(const st_ops_result *result, st_compare *compare, FILE *out);
 extern const char *const st_ops_keys[];
 extern const int st_ops_n_key;
 

@@ -10,13 +10,12 @@
 
 enum {
     MAX_CONTENDER = 16,
-    MIN_RUN = 3,    /* whatever the limit says */
-    SAMPLES = 5,    /* of the ceilings, for each line's turns */
-    AUTO_EACH = 32, /* rows that are a sequence each without --sequences */
-    GIVE_UP = -2    /* no exit code: an error message is to be printed */
+    MIN_RUN = 3,   /* whatever the limit says */
+    SAMPLES = 5,   /* of the ceilings, for each line's turns */
+    AUTO_EACH = 32 /* rows that are a sequence each without --sequences */
 };
 #define RUN_SECONDS     20e-6 /* least duration of a run: the clock's steps and cost vanish in it */
-#define CEILING_SECONDS 0.2   /* of each loop, before the first line */
+#define CEILING_SECONDS 0.1   /* of each loop, before the first line */
 
 typedef struct contender {
     const char *variant; /* forced; NULL: the device's choice */

@@ -34,7 +34,7 @@ static const st_column columns[] = {
     {"gigamacs_per_second", "GMAC/s"},
     {"read_percent", "read %"},
     {"int8_percent", "int8 %"},
-    {"footprint", NULL},
+    {"operand_bytes", NULL}, /* used in turn */
     {"old_us", "old us"},
     {"ratio", "x faster"},
     {"ratio_spread_percent", NULL},
@@ -235,7 +235,7 @@ static void compare_facts(st_report *report, const st_ops_result *r, const st_co
     }
 }
 
-int st_ops_report(const st_ops_result *r, st_compare *compare)
+int st_ops_report(const st_ops_result *r, st_compare *compare, FILE *out)
 {
     int found = 0;
     char footprint[80];
@@ -252,7 +252,7 @@ int st_ops_report(const st_ops_result *r, st_compare *compare)
     if (compare)
         compare_facts(report, r, compare, footprint, found, report_missing(report, compare));
     int code = ST_EXIT_OK;
-    if (!st_report_print(report, r->plan->format, stdout))
+    if (!st_report_print(report, r->plan->format, out))
         code = st_cli_fail("ops", ST_EXIT_FAILURE, "out of memory for the report");
     st_report_destroy(report);
     return code;
