@@ -1,4 +1,5 @@
 /* What sterna-bench is made of: order statistics, lists, arrivals, and models with random weights. */
+#include "bench/compare.h"
 #include "bench/lists.h"
 #include "bench/measure.h"
 #include "bench/workload.h"
@@ -198,6 +199,21 @@ Test(bench_parts, series)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         cr_expect(!st_parse_series(bad[i], 0, 100, list, &n), "%s", bad[i]);
     cr_expect(st_parse_series("0-63", 0, 100, list, &n) && n == 64 && list[63] == 63);
+}
+
+Test(bench_parts, verdicts)
+{
+    cr_expect_str_eq(st_compare_verdict(1.11, 10.0), "faster");
+    cr_expect_str_eq(st_compare_verdict(1.09, 10.0), "same");
+    cr_expect_str_eq(st_compare_verdict(0.92, 10.0), "same");
+    cr_expect_str_eq(st_compare_verdict(0.90, 10.0), "slower");
+    cr_expect_str_eq(st_compare_verdict(1.01, NAN), "faster");
+    cr_expect(near(st_compare_spread(3.0, 4.0), 5.0));
+    char key[ST_COMPARE_KEY] = "";
+    st_compare_key_text(key, "a");
+    st_compare_key_number(key, 4096);
+    st_compare_key_number(key, NAN);
+    cr_expect_str_eq(key, "a|4096|-|");
 }
 
 Test(bench_parts, arrivals_are_poisson)
