@@ -99,11 +99,13 @@ static sterna_status run_requests(bench *b, int32_t n_prompt, int32_t n_predict,
     const sterna_statistics start = before;
     sterna_status status = STERNA_OK;
     r->seconds = st_clock();
-    for (b->n_sent = 0; b->n_sent < b->n_sequence && status == STERNA_OK;)
-        status = submit(b, n_prompt, n_predict, error);
-    if (status != STERNA_OK)
-        return status;
+    b->n_sent = 0;
     for (int64_t left = 1; left > 0;) {
+        while (b->n_sent < b->n_sequence && status == STERNA_OK)
+            status = submit(b, n_prompt, n_predict, error);
+        if (status != STERNA_OK && status != STERNA_E_BUSY) /* busy: the queue is full, steps make room */
+            return status;
+        status = STERNA_OK;
         if ((left = sterna_step(b->engine, error)) < 0)
             return (sterna_status)left;
         int64_t n_token = take_events(b, error);

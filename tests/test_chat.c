@@ -260,7 +260,7 @@ Test(chat, more_than_can_be_tokenized)
 
 Test(chat, stop_strings)
 {
-    size_t n = 9;
+    int32_t n = 9;
     const char *const *stops = sterna_chat_stops("plain", &n);
     cr_assert(n == 3 && strcmp(stops[0], "\nUser:") == 0 && strcmp(stops[1], "\nAssistant:") == 0 &&
               strcmp(stops[2], "\nSystem:") == 0);

@@ -51,6 +51,8 @@ Test(cli, option_errors)
                    "sterna run: --prefill: 'lifo' is not one of fair|fifo\n");
     expect_failure(RUN(NULL, "run", "--prefill", "fai"), 2,
                    "sterna run: --prefill: 'fai' is not one of fair|fifo\n");
+    expect_failure(RUN(NULL, "run", "--prefill", "fairly"), 2,
+                   "sterna run: --prefill: 'fairly' is not one of fair|fifo\n");
     static const char *const sizes[] = {"", "G", "-1", "1.5G", "512MB", "1g", "12 M"};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         char message[128];

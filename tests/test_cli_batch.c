@@ -228,20 +228,28 @@ Test(cli_batch, fields_are_the_options, .timeout = 120)
         {"\"stop\":[\"q\"]", "--stop", "q"},
         {"\"stop_tokens\":[9]", "--stop-token", "9"},
         {"\"logit_bias\":{\"9\":-1.5}", "--logit-bias", "9-1.5"},
+        {"\"logit_bias\":{\"9\":-2.5}", "--logit-bias", "9-2.5"},
         {"\"logit_bias\":{\"9\":false}", "--logit-bias", "9-inf"},
         {"\"logit_bias\":{\"0\":2}", "--logit-bias", "0+2"},
     };
-    char plain[32], by_option[32], by_field[32], line[128];
+    enum { N = sizeof pairs / sizeof pairs[0] };
+    static char by_option[N][32];
+    char plain[32], by_field[32], line[128];
     make_model(128, model);
     hash_of(RUN(NULL, "run", "-m", model, "-p", "ab", "--json", "-n", "2"), plain);
-    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+    for (size_t i = 0; i < N; i++) {
         hash_of(
             RUN(NULL, "run", "-m", model, "-p", "ab", "--json", "-n", "2", pairs[i].option, pairs[i].value),
-            by_option);
+            by_option[i]);
         int size = snprintf(line, sizeof line, "{\"prompt\":\"ab\",%s}", pairs[i].field);
         spawn_options input = {.input = line, .input_size = (size_t)size};
         hash_of(RUN(&input, "run", "-m", model, "--batch", "-", "-n", "2"), by_field);
-        cr_expect_str_eq(by_field, by_option, "%s", pairs[i].field);
+        cr_expect_str_eq(by_field, by_option[i], "%s", pairs[i].field);
+        for (size_t j = 0; j < i; j++)
+            cr_expect((strcmp(by_option[j], by_option[i]) == 0) ==
+                          (strcmp(pairs[j].value, pairs[i].value) == 0 &&
+                           strcmp(pairs[j].option, pairs[i].option) == 0),
+                      "%s, %s", pairs[j].field, pairs[i].field);
         cr_expect(strcmp(by_field, plain) != 0, "%s", pairs[i].field);
     }
     /* what a line says replaces lists, too, and drafts change nothing */
@@ -295,8 +303,10 @@ Test(cli_batch, samples_stops_and_logprobs, .timeout = 60)
 /* A request that can never run is an error of its own; the others have their results. */
 Test(cli_batch, refused_requests, .timeout = 60)
 {
-    static const char lines[] =
-        "{\"prompt\":\"a\",\"n\":2}\n{\"prompt\":\"b\",\"n\":90}\n{\"prompt\":\"c\",\"n\":2}\n";
+    static const char lines[] = /* the second has more tokens than the page holds */
+        "{\"prompt\":\"a\",\"n\":2}\n{\"prompt\":"
+        "\"0123456789012345678901234567890123456789012345678901234567890123456789\""
+        ",\"n\":2}\n{\"prompt\":\"c\",\"n\":2}\n";
     spawn_options input = {.input = lines, .input_size = sizeof lines - 1};
     make_model(128, model);
     spawned s = RUN(&input, "run", "-m", model, "--batch", "-", "--ignore-eos", "--kv-memory", "64K");

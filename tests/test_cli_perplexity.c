@@ -13,7 +13,7 @@ enum { CHUNK = 48, CHUNKS = 3 };
  * comes from before biases. */
 static double forced_logprob(sterna_engine *engine, const sterna_token *prompt, int32_t n, sterna_token next)
 {
-    sterna_bias bias = {next, 1e6f};
+    sterna_logit_bias bias = {next, 1e6f};
     sterna_request request;
     sterna_error error;
     sterna_request_defaults(&request);
@@ -111,6 +111,20 @@ Test(cli_perplexity, agrees_with_forced_generation, .timeout = 120)
     cr_expect(near(json_real_value(json_object_get(result, "nll")), sum, 1e-9));
     cr_expect(number_of(result, "n_scored") == n && number_of(result, "n_chunk") == CHUNKS &&
               number_of(result, "n_ctx") == CHUNK && number_of(result, "n_token") == 15027);
+    json_decref(result);
+    spawned_free(&s);
+}
+
+/* A text that mentions control tokens is a text. */
+Test(cli_perplexity, names_of_tokens_are_words, .timeout = 60)
+{
+    char text[20 * 17 + 1] = "";
+    for (int i = 0; i < 20; i++)
+        strcat(text, "<|end_of_text|> ");
+    spawn_options input = {.input = text, .input_size = strlen(text)};
+    spawned s = RUN(&input, "perplexity", "-m", DEMO_MODEL, "-f", "-", "-c", "16", "--json");
+    json_t *result = json_loads(s.out, 0, NULL);
+    cr_expect(result && number_of(result, "n_token") > 100, "%s%s", s.out, s.err);
     json_decref(result);
     spawned_free(&s);
 }

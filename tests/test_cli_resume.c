@@ -60,7 +60,7 @@ static void expect_same_tokens(const char *a, const char *b, int n_request, int 
 
 Test(cli_resume, after_a_kill, .timeout = 120)
 {
-    enum { N = 150 };
+    enum { N = 60 };
     char requests[N * 48] = "", input[64], output[64], expected[64];
     size_t size = 0;
     for (int i = 0; i < N; i++)
@@ -78,7 +78,7 @@ Test(cli_resume, after_a_kill, .timeout = 120)
     /* as a run does that is killed while it writes */
     FILE *file = fopen(output, "ab");
     cr_assert_not_null(file);
-    fputs("{\"index\":149,\"id\":1149,\"text\":\"", file);
+    fputs("{\"index\":59,\"id\":1059,\"text\":\"", file);
     fclose(file);
     char *before = read_file(output);
     int kept = 0;
@@ -96,7 +96,7 @@ Test(cli_resume, after_a_kill, .timeout = 120)
     expect_same_tokens(after, whole.out, N, 1);
     /* and once more: nothing is left to do, the file stays as it is */
     s = RUN(NULL, ALL, "-o", output, "--resume");
-    cr_expect(s.code == 0 && strcmp(s.err, "resuming: 150 of 150 requests are done already\n") == 0, "%s",
+    cr_expect(s.code == 0 && strcmp(s.err, "resuming: 60 of 60 requests are done already\n") == 0, "%s",
               s.err);
     expect_contents(output, after);
     spawned_free(&s);
@@ -182,6 +182,29 @@ static void expect_refusal(const char *requests, const char *results, const char
     remove_files(input, output);
 }
 
+/* Of the same size and shape, but trained to other weights. */
+Test(cli_resume, another_model, .timeout = 60)
+{
+    static const char requests[] = "{\"prompt\":\"a\"}\n";
+    char first[TINY_PATH], input[64], output[64];
+    tiny_spec spec;
+    tiny_defaults(&spec);
+    spec.n_context = 128;
+    tiny_write(&spec, model);
+    char *whole = fresh(requests);
+    strcpy(first, model);
+    spec.seed++;
+    tiny_write(&spec, model);
+    spawned s = resume(requests, whole, input, output);
+    cr_expect(s.code == 1 && strstr(s.err, "belongs to another prompt, model or options"), "%s", s.err);
+    expect_contents(output, whole);
+    spawned_free(&s);
+    free(whole);
+    remove_files(input, output);
+    unlink(first);
+    unlink(model);
+}
+
 Test(cli_resume, files_that_do_not_fit, .timeout = 60)
 {
     static const char requests[] = "{\"prompt\":\"a\",\"id\":\"x\"}\n{\"prompt\":\"b\"}\n";
@@ -196,6 +219,9 @@ Test(cli_resume, files_that_do_not_fit, .timeout = 60)
     expect_contents(output, "hello\n");
     spawned_free(&s);
     remove_files(input, output);
+    /* without a newline at its end, too: only the beginning of a result may have been cut off */
+    expect_refusal(requests, "my notes", "1: not a result of sterna run --batch, nor the beginning of one");
+    expect_refusal(requests, "{\"a\":1}", "1: not a result of sterna run --batch, nor the beginning of one");
     expect_refusal(requests, "[]\n", "1: not a result of sterna run --batch");
     expect_refusal(requests, "{\"index\":0,\"finish\":\"stop\"}\n", "1: not a result of sterna run --batch");
     snprintf(both, sizeof both, "%s%.*s", good, (int)(strchr(good, '\n') - good) + 1, good);

@@ -205,7 +205,7 @@ Test(engine, refuses_bad_requests)
     sterna_request good = request_of(4, 4), r = good;
     r.struct_size = 8;
     REFUSED(sterna_submit(engine, &r, NULL, error), STERNA_E_ARGUMENT,
-            "a request of 8 bytes instead of 128: sterna_request_defaults sets the size");
+            "a request of 8 bytes instead of 136: sterna_request_defaults sets the size");
     r = good;
     r.n_prompt = 0;
     REFUSED(sterna_submit(engine, &r, NULL, error), STERNA_E_ARGUMENT, "the prompt has 0 tokens");
@@ -220,7 +220,8 @@ Test(engine, refuses_bad_requests)
     REFUSED(sterna_submit(engine, &r, NULL, error), STERNA_E_ARGUMENT, "n_predict is -2, not -1 or more");
     r = good;
     r.temperature = NAN;
-    REFUSED(sterna_submit(engine, &r, NULL, error), STERNA_E_ARGUMENT, "temperature is nan, not 0 or more");
+    REFUSED(sterna_submit(engine, &r, NULL, error), STERNA_E_ARGUMENT,
+            "temperature is nan, not a number from 0");
     r = good;
     r.top_p = 1.5f;
     REFUSED(sterna_submit(engine, &r, NULL, error), STERNA_E_ARGUMENT, "top_p is 1.5, not 0 ... 1");
@@ -239,7 +240,7 @@ Test(engine, refuses_bad_requests)
     REFUSED(sterna_score(engine, bad, 2, 1, logprob, error), STERNA_E_ARGUMENT,
             "token 1 is 272, not 0 ... 271");
     cr_assert_eq(sterna_submit(engine, &good, NULL, NULL), STERNA_OK);
-    REFUSED(sterna_score(engine, text, 4, 1, logprob, error), STERNA_E_ARGUMENT,
+    REFUSED(sterna_score(engine, text, 4, 1, logprob, error), STERNA_E_BUSY,
             "scoring needs an idle engine, but 1 samples are unfinished");
     sterna_engine_close(&engine);
     sterna_model_close(&model);
@@ -347,6 +348,84 @@ Test(engine, a_row_of_nan_ends_only_its_request, .timeout = 30)
     sterna_model_close(&model);
 }
 
+/* ---- a device that fails ---- */
+
+static sterna_status (*real_end)(st_device *dev, sterna_error *error);
+static int n_good_step;
+
+static sterna_status failing_end(st_device *dev, sterna_error *error)
+{
+    sterna_status status = real_end(dev, error);
+    return n_good_step-- > 0 ? status : st_fail(error, STERNA_E_DEVICE, "the device is gone");
+}
+
+Test(engine, a_failure_of_the_device_is_final, .timeout = 60)
+{
+    sterna_model *model = small_model();
+    static rig r;
+    st_device *dev = rig_device("cpu", 1, 0);
+    static st_backend table;
+    table = *dev->backend;
+    real_end = table.end;
+    table.end = failing_end;
+    dev->backend = &table;
+    n_good_step = 2;
+    sterna_engine_params params = params_of(1);
+    rig_open(&r, model, &params, dev);
+    sterna_request q = request_of(10, 10);
+    sterna_error error;
+    rig_submit(&r, &q);
+    cr_assert(rig_step(&r) == 1 && rig_step(&r) == 1 && r.result[0].n == 2);
+    n_good_step = 0;
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(sterna_step(r.engine, &error), STERNA_E_DEVICE);
+        cr_assert_str_eq(error.message, "the device is gone");
+        n_good_step = 100; /* it does not come back */
+    }
+    float logprob[9];
+    cr_assert_eq(sterna_cancel(r.engine, r.id[0], &error), STERNA_OK);
+    cr_assert_eq(sterna_score(r.engine, text, 10, 1, logprob, &error), STERNA_E_DEVICE);
+    rig_close(&r);
+    sterna_model_close(&model);
+}
+
+/* ---- abort ---- */
+
+static bool always(void *user)
+{
+    return user != NULL;
+}
+
+Test(engine, ops_of_an_aborted_step_do_nothing)
+{
+    sterna_error error;
+    st_device *dev;
+    for (int aborts = 0; aborts <= 1; aborts++) {
+        st_device_params params = {.n_thread = 1, .abort = always, .abort_user = aborts ? &error : NULL};
+        cr_assert_eq(st_device_open("cpu", &params, &dev, &error), STERNA_OK);
+        float in[4] = {1, 2, 3, 4}, weight[4] = {1, 1, 1, 1}, out[4] = {5, 5, 5, 5};
+        int32_t zero = 0;
+        st_buf *x, *w, *y, *pos;
+        const st_backend *ops = dev->backend;
+        cr_assert(ops->buf_wrap(dev, in, sizeof in, &x, &error) == STERNA_OK &&
+                  ops->buf_wrap(dev, weight, sizeof weight, &w, &error) == STERNA_OK &&
+                  ops->buf_wrap(dev, out, sizeof out, &y, &error) == STERNA_OK &&
+                  ops->buf_wrap(dev, &zero, sizeof zero, &pos, &error) == STERNA_OK);
+        st_batch batch = {.n_token = 1, .pos = pos};
+        st_norm_args args = {.src = x, .dst = y, .weight = w, .dim = 4, .eps = 1e-5f, .rows = ST_ROWS_TOKEN};
+        ops->begin(dev, &batch);
+        ops->norm(dev, &args);
+        cr_assert_eq(ops->end(dev, &error), aborts ? STERNA_E_ABORTED : STERNA_OK);
+        cr_assert_eq(out[0] == 5.0f, aborts);
+        ops->begin(dev, &batch); /* not sticky */
+        ops->end(dev, &error);
+        st_buf *all[] = {x, w, y, pos};
+        for (int i = 0; i < 4; i++)
+            ops->buf_destroy(dev, all[i]);
+        st_device_close(&dev);
+    }
+}
+
 /* ---- memory ---- */
 
 static void steps_allocate_nothing(const char *device)
@@ -362,7 +441,7 @@ static void steps_allocate_nothing(const char *device)
     sterna_error error;
     cr_assert_eq(sterna_engine_open(model, &params, &engine, &error), STERNA_OK, "%s", error.message);
     const char *stop = "no such text";
-    const sterna_bias bias = {75, 1.5f};
+    const sterna_logit_bias bias = {75, 1.5f};
     long before = n_allocation;
     for (int i = 0; i < 6; i++) {
         sterna_request r = request_of(10 + 17 * i, 10);

@@ -42,7 +42,7 @@ enum { POOL = 24, MAX_PROMPT = 200, MAX_SAMPLE = 3 };
 
 typedef struct pool {
     sterna_token prompt[POOL][MAX_PROMPT];
-    sterna_bias bias[POOL][8];
+    sterna_logit_bias bias[POOL][8];
     sterna_token stop_token[POOL];
     char stop[POOL][2][4];
     const char *stops[POOL][2];
@@ -70,7 +70,7 @@ static void random_options(pool *p, int i, uint64_t *seed)
     if (i % 7 == 2) {
         for (int b = 0; b < 8; b++) /* ascending in steps of 20: distinct */
             p->bias[i][b] =
-                (sterna_bias){20 * b + (int32_t)(tiny_random(seed) % 20), tiny_uniform(seed) * 4.0f};
+                (sterna_logit_bias){20 * b + (int32_t)(tiny_random(seed) % 20), tiny_uniform(seed) * 4.0f};
         r->bias = p->bias[i];
         r->n_bias = 8;
     }

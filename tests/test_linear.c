@@ -88,7 +88,7 @@ static void run_host(sterna_linear *linear, const linear_case *c, sterna_input i
     guarded y = guard_alloc(((rows - 1) * y_step + n) * sizeof(float)); /* nothing after the last row */
     guarded x = guard_alloc(rows * x_step * sizeof(float));
     put_old(c, &y, 0, y_step);
-    sterna_linear_host h;
+    sterna_linear_host_args h;
     sterna_linear_host_defaults(&h);
     h.n_tok = c->n_tok;
     h.input = input;
@@ -163,7 +163,7 @@ static void run_device(sterna_device *device, sterna_linear *linear, const linea
     cr_assert_not_null(before);
     memcpy(before, x.data, x.bytes);
     put_old(c, &y, (size_t)column, y_step);
-    sterna_linear_device d;
+    sterna_linear_device_args d;
     sterna_linear_device_defaults(&d);
     d.n_tok = c->n_tok;
     d.input = input;
@@ -226,7 +226,7 @@ static void run_quantise(sterna_device *device, sterna_linear *linear, const lin
     write_planes(&quantised, &p, want);
     cr_assert(memcmp(want, planes.data, p.bytes) == 0, "%s: %s: other planes", what, c->name);
 
-    sterna_linear_device d;
+    sterna_linear_device_args d;
     sterna_linear_device_defaults(&d);
     d.n_tok = c->n_tok;
     d.input = STERNA_INPUT_INT8;
@@ -359,7 +359,7 @@ Test(linear, automatic_choice, .timeout = 60)
 /* ---- extremes ---- */
 
 /* All elements and codes at their limits: the widest sums, which do not fit 24 bits. */
-static void extreme(const char *name, sterna_type type, int value, bool odd)
+static void extreme(const char *name, sterna_matrix_type type, int value, bool odd)
 {
     linear_spec spec = {.type = type,
                         .scale_type = STERNA_TYPE_F32,
@@ -446,7 +446,7 @@ Test(linear, what_is_not_finite_shows, .timeout = 60)
         for (int b = 0; b < 3; b++) {
             c.x[70 + 69] = bad[b];
             float y[12];
-            sterna_linear_host h;
+            sterna_linear_host_args h;
             sterna_linear_host_defaults(&h);
             h.n_tok = 3;
             h.x = c.x;

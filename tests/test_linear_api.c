@@ -9,9 +9,9 @@
 
 static float x_host[9 * SCENE_K], y_host[9 * SCENE_N];
 
-static sterna_linear_host host_operands(int32_t n_tok)
+static sterna_linear_host_args host_operands(int32_t n_tok)
 {
-    sterna_linear_host h;
+    sterna_linear_host_args h;
     sterna_linear_host_defaults(&h);
     h.n_tok = n_tok;
     h.x = x_host;
@@ -19,9 +19,9 @@ static sterna_linear_host host_operands(int32_t n_tok)
     return h;
 }
 
-static sterna_linear_device device_operands(int32_t n_tok, const sterna_buffer *x, sterna_buffer *y)
+static sterna_linear_device_args device_operands(int32_t n_tok, const sterna_buffer *x, sterna_buffer *y)
 {
-    sterna_linear_device d;
+    sterna_linear_device_args d;
     sterna_linear_device_defaults(&d);
     d.n_tok = n_tok;
     d.x = x;
@@ -66,12 +66,36 @@ Test(linear_api, describes_itself)
     sterna_device_close(&s.device);
 }
 
+/* Programs built against a newer or an older header. */
+Test(linear_api, structs_may_grow)
+{
+    scene s;
+    scene_open(&s, "ref", false);
+    sterna_linear *linear = scene_linear(&s, 1, 0);
+    struct {
+        sterna_linear_host_args h;
+        uint64_t more;
+    } newer = {host_operands(1), 0};
+    newer.h.struct_size = sizeof newer;
+    OK(sterna_linear_run(linear, &newer.h, error));
+    newer.more = UINT64_C(1) << 56;
+    REFUSED(sterna_linear_run(linear, &newer.h, error), STERNA_E_UNSUPPORTED,
+            "operands of 80 bytes, of which this version knows 72: byte 79 is not zero");
+    sterna_linear_info older;
+    memset(&older, 0xff, sizeof older);
+    older.struct_size = offsetof(sterna_linear_info, weight_bytes);
+    cr_assert_eq(sterna_linear_describe(linear, &older), STERNA_OK);
+    cr_assert(older.max_tok == 1 && older.weight_bytes == UINT64_MAX && older.scratch_bytes == UINT64_MAX);
+    sterna_linear_destroy(&linear);
+    sterna_device_close(&s.device);
+}
+
 Test(linear_api, traces_the_last_call)
 {
     scene s;
     scene_open(&s, "ref", true);
     sterna_linear *linear = scene_linear(&s, 9, 0);
-    sterna_linear_host h = host_operands(2);
+    sterna_linear_host_args h = host_operands(2);
     OK(sterna_linear_run(linear, &h, error));
     const char *op, *variant;
     uint64_t bytes;
@@ -105,7 +129,7 @@ static void end_in_order(const char *name, bool check, int order)
         sterna_device_close(&s.device); /* its objects keep it alive, and work */
         cr_assert_null(s.device);
         OK(sterna_buffer_fill(x, 0, error));
-        sterna_linear_device d = device_operands(2, x, y);
+        sterna_linear_device_args d = device_operands(2, x, y);
         OK(sterna_linear_run_device(linear, &d, error));
     }
     sterna_buffer_destroy(&x);
@@ -151,7 +175,7 @@ Test(linear_api, memory_of_a_matrix_is_not_kept)
         memset(row, 0xff, sizeof row);
         memset(col, 0xff, sizeof col);
         memset(value, 0xff, sizeof value);
-        sterna_linear_host h = host_operands(1);
+        sterna_linear_host_args h = host_operands(1);
         x_host[69] = 127.0f; /* code 127, scale 1 */
         OK(sterna_linear_run(linear, &h, error));
         cr_assert(y_host[0] == 1 && y_host[1] == 256 && y_host[2] == 3);
@@ -251,7 +275,7 @@ static void run_without_allocating(const char *name)
     float scales[9] = {0};
     for (int32_t n_tok = 1; n_tok <= 9; n_tok++) {
         for (int input = 0; input < 3; input++) {
-            sterna_linear_host h = host_operands(n_tok);
+            sterna_linear_host_args h = host_operands(n_tok);
             h.input = (sterna_input)input;
             h.accumulate = true;
             if (input == STERNA_INPUT_INT8) {
@@ -262,7 +286,7 @@ static void run_without_allocating(const char *name)
             OK(sterna_linear_run(linear, &h, error));
         }
         OK(sterna_linear_quantise(linear, n_tok, b[0], b[2], 0, error));
-        sterna_linear_device d = device_operands(n_tok, b[2], b[1]);
+        sterna_linear_device_args d = device_operands(n_tok, b[2], b[1]);
         d.input = STERNA_INPUT_INT8;
         OK(sterna_linear_run_device(linear, &d, error));
         d = device_operands(n_tok, b[0], b[1]);
@@ -304,8 +328,8 @@ enum { N_STEP = 16 };
 /* Each step differs from another one in one thing. Returns its stream. */
 static uint64_t run_step(step_scene *a, int i)
 {
-    sterna_linear_device d = device_operands(2, a->x[i == 1], a->y[i == 2]);
-    sterna_linear_host h = host_operands(2);
+    sterna_linear_device_args d = device_operands(2, a->x[i == 1], a->y[i == 2]);
+    sterna_linear_host_args h = host_operands(2);
     d.input = i == 3 || i == 5 || i == 6 ? STERNA_INPUT_INT8
               : i == 4                   ? STERNA_INPUT_F32
                                          : STERNA_INPUT_QUANTISE;
@@ -383,7 +407,7 @@ Test(linear_api, linears_share_planes_and_rows_of_y)
     OK(sterna_buffer_write(x, 0, x_host, 2 * SCENE_K * 4, error));
     OK(sterna_linear_quantise(linear[0], 2, x, planes, 0, error));
     for (int i = 0; i < 3; i++) {
-        sterna_linear_device d = device_operands(2, planes, y);
+        sterna_linear_device_args d = device_operands(2, planes, y);
         d.input = STERNA_INPUT_INT8;
         d.y_column = 3 * i;
         d.y_stride = 9;
@@ -423,7 +447,7 @@ Test(linear_api, planes_are_forgotten_when_written_over)
         }
         OK(sterna_buffer_fill(x, 0, error));
         OK(sterna_linear_quantise(grouped, 1, x, planes, 0, error));
-        sterna_linear_device over = device_operands(1, x, planes), d = device_operands(1, planes, y);
+        sterna_linear_device_args over = device_operands(1, x, planes), d = device_operands(1, planes, y);
         if (way == 1)
             OK(sterna_linear_run_device(row, &over, error));
         if (way == 2)
@@ -481,7 +505,7 @@ Test(linear_api, device_failures_come_back_and_stay)
         table.read = failing_read;
         s.device->dev->backend = &table;
         left = calls;
-        sterna_linear_host h = host_operands(2);
+        sterna_linear_host_args h = host_operands(2);
         h.accumulate = true;
         if (calls == 4) {
             OK(sterna_linear_run(linear, &h, error));
@@ -489,7 +513,7 @@ Test(linear_api, device_failures_come_back_and_stay)
         } else {
             REFUSED(sterna_linear_run(linear, &h, error), STERNA_E_DEVICE, message);
         }
-        sterna_linear_device d = device_operands(2, x, y);
+        sterna_linear_device_args d = device_operands(2, x, y);
         REFUSED(sterna_linear_run_device(linear, &d, error), STERNA_E_DEVICE, message);
         REFUSED(sterna_buffer_read(y, 0, y_host, 4, error), STERNA_E_DEVICE, message);
         REFUSED(sterna_buffer_write(y, 0, y_host, 4, error), STERNA_E_DEVICE, message);

@@ -172,7 +172,7 @@ static const uint16_t halves[9] = {0, 0, 0, 0, 0x7c00, 0, 0, 0, 0};
 static const float floats[SCENE_N * SCENE_K] = {[75] = INFINITY};
 static const int8_t bytes[SCENE_N * SCENE_K] = {[75] = 5};
 
-static void be(sterna_matrix *m, sterna_type type, const void *data)
+static void be(sterna_matrix *m, sterna_matrix_type type, const void *data)
 {
     m->type = type;
     m->data = data;
@@ -184,8 +184,8 @@ Test(linear_bad, refuses_bad_fields)
 {
     BAD(m->struct_size = 16, STERNA_E_ARGUMENT,
         "a matrix of 16 bytes instead of 112: sterna_matrix_defaults sets the size");
-    BAD(m->type = (sterna_type)5, STERNA_E_ARGUMENT, "there is no matrix type 5");
-    BAD(m->type = (sterna_type)-1, STERNA_E_ARGUMENT, "there is no matrix type -1");
+    BAD(m->type = (sterna_matrix_type)5, STERNA_E_ARGUMENT, "there is no matrix type 5");
+    BAD(m->type = (sterna_matrix_type)-1, STERNA_E_ARGUMENT, "there is no matrix type -1");
     BAD(m->rows = 0, STERNA_E_LIMIT, "a matrix of 0 x 70: rows are 1 ... 1048576 and columns 1 ... 131072");
     BAD(m->cols = 131073, STERNA_E_LIMIT,
         "a matrix of 3 x 131073: rows are 1 ... 1048576 and columns 1 ... 131072");
@@ -209,7 +209,7 @@ Test(linear_bad, refuses_bad_fields)
     BAD(m->scale_type = STERNA_TYPE_F16, STERNA_E_ARGUMENT, "scale_type is 2, not F32 (scales of rows)");
     BAD((m->group = 32, m->scale_type = STERNA_TYPE_Q8), STERNA_E_ARGUMENT,
         "scale_type is 1, not F16, BF16 or F32");
-    BAD((m->group = 32, m->scale_type = (sterna_type)9), STERNA_E_ARGUMENT,
+    BAD((m->group = 32, m->scale_type = (sterna_matrix_type)9), STERNA_E_ARGUMENT,
         "scale_type is 9, not F16, BF16 or F32");
     BAD((be(m, STERNA_TYPE_F32, floats), m->group = 32), STERNA_E_ARGUMENT,
         "f32 matrices have no scales and no groups (group is 32)");
@@ -290,7 +290,7 @@ Test(linear_bad, packs_and_counts_bytes)
     cr_assert_eq(sterna_matrix_bytes(STERNA_TYPE_F32, 3, 65), 780);
     cr_assert_eq(sterna_matrix_row_bytes(STERNA_TYPE_F32, 0), 0);
     cr_assert_eq(sterna_matrix_row_bytes(STERNA_TYPE_F32, 131073), 0);
-    cr_assert_eq(sterna_matrix_row_bytes((sterna_type)5, 1), 0);
+    cr_assert_eq(sterna_matrix_row_bytes((sterna_matrix_type)5, 1), 0);
     cr_assert_eq(sterna_matrix_bytes(STERNA_TYPE_F32, 0, 1), 0);
     cr_assert_eq(sterna_matrix_bytes(STERNA_TYPE_F32, 1048577, 1), 0);
 
@@ -391,7 +391,7 @@ Test(linear_bad, refuses_bad_rows_to_quantise)
 /* One change to good operands in host memory; afterwards the good ones still run. */
 #define BAD_HOST(change, expected_status, expected_message)                                                  \
     do {                                                                                                     \
-        sterna_linear_host good_, *h = &good_;                                                               \
+        sterna_linear_host_args good_, *h = &good_;                                                          \
         sterna_linear_host_defaults(h);                                                                      \
         h->n_tok = 2;                                                                                        \
         h->x = x;                                                                                            \
@@ -414,12 +414,12 @@ Test(linear_bad, refuses_bad_operands_in_host_memory)
     BAD_HOST(h->n_tok = 0, STERNA_E_LIMIT, "n_tok is 0, not 1 ... 2 (max_tok)");
     BAD_HOST(h->n_tok = 3, STERNA_E_LIMIT, "n_tok is 3, not 1 ... 2 (max_tok)");
     BAD_HOST(h->input = (sterna_input)3, STERNA_E_ARGUMENT, "there is no input 3");
-    BAD_HOST(h->x = NULL, STERNA_E_ARGUMENT, "f32 input is x, without codes and scales");
-    BAD_HOST(h->scales = scales, STERNA_E_ARGUMENT, "f32 input is x, without codes and scales");
+    BAD_HOST(h->x = NULL, STERNA_E_ARGUMENT, "f32 input needs x, and codes and scales to be NULL");
+    BAD_HOST(h->scales = scales, STERNA_E_ARGUMENT, "f32 input needs x, and codes and scales to be NULL");
     BAD_HOST((h->input = STERNA_INPUT_INT8, h->codes = codes, h->scales = scales), STERNA_E_ARGUMENT,
-             "int8 input is codes and scales, without x");
+             "int8 input needs codes and scales, and x to be NULL");
     BAD_HOST((h->input = STERNA_INPUT_INT8, h->x = NULL, h->codes = codes), STERNA_E_ARGUMENT,
-             "int8 input is codes and scales, without x");
+             "int8 input needs codes and scales, and x to be NULL");
     BAD_HOST((h->input = STERNA_INPUT_INT8, h->x = NULL, h->codes = codes, h->scales = scales),
              STERNA_E_ARGUMENT, "the code of row 1, column 41 is -128, not -127 ... 127");
     BAD_HOST(h->y = NULL, STERNA_E_ARGUMENT, "no place for y");
@@ -439,7 +439,7 @@ Test(linear_bad, refuses_bad_operands_in_host_memory)
     sterna_linear_defaults(&p);
     p.device_only = true;
     OK(sterna_linear_create(s.device, &s.m, &p, &linear, error));
-    sterna_linear_host h;
+    sterna_linear_host_args h;
     sterna_linear_host_defaults(&h);
     REFUSED(sterna_linear_run(linear, &h, error), STERNA_E_ARGUMENT,
             "this linear was created with device_only");
@@ -450,7 +450,7 @@ Test(linear_bad, refuses_bad_operands_in_host_memory)
 /* One change to good operands in device memory. */
 #define BAD_DEVICE(change, expected_status, expected_message)                                                \
     do {                                                                                                     \
-        sterna_linear_device good_, *d = &good_;                                                             \
+        sterna_linear_device_args good_, *d = &good_;                                                        \
         sterna_linear_device_defaults(d);                                                                    \
         d->n_tok = 2;                                                                                        \
         d->x = x;                                                                                            \
@@ -543,7 +543,7 @@ Test(linear_bad, planes_are_verified_on_request)
     sterna_planes p = {.struct_size = sizeof p};
     OK(sterna_linear_planes(linear, 4, &p, error));
     sterna_buffer *x = scene_buffer(&s, p.bytes), *y = scene_buffer(&s, 2 * SCENE_N * 4);
-    sterna_linear_device d;
+    sterna_linear_device_args d;
     sterna_linear_device_defaults(&d);
     d.n_tok = 2;
     d.input = STERNA_INPUT_INT8;
@@ -574,9 +574,10 @@ Test(linear_bad, dense_matrices_take_no_int8)
     static const float zeros[SCENE_N * SCENE_K];
     be(&s.m, STERNA_TYPE_F32, zeros);
     sterna_linear *linear = scene_linear(&s, 1, 0);
-    static const char message[] = "a matrix of type f32 takes f32 input (STERNA_INPUT_F32), not int8";
+    static const char message[] =
+        "a matrix of type f32 takes f32 input as it is (STERNA_INPUT_F32), not as int8";
     float y[SCENE_N];
-    sterna_linear_host h;
+    sterna_linear_host_args h;
     sterna_linear_host_defaults(&h);
     h.n_tok = 1;
     h.x = zeros;

@@ -77,7 +77,8 @@ static sterna_request neutral(void)
 
 Test(sampling, copies_a_request)
 {
-    static const sterna_bias bias[] = {{9, 1.5f}, {0, -INFINITY}, {99, FLT_MAX}, {4, -FLT_MAX}, {5, 0.0f}};
+    static const sterna_logit_bias bias[] = {
+        {9, 1.5f}, {0, -INFINITY}, {99, FLT_MAX}, {4, -FLT_MAX}, {5, 0.0f}};
     sterna_request r = neutral();
     r.temperature = 0.7f;
     r.top_k = 40;
@@ -97,7 +98,8 @@ Test(sampling, copies_a_request)
     cr_assert(s.temperature == 0.7f && s.top_k == 40 && s.typical_p == 0.8f && s.top_p == 0.9f);
     cr_assert(s.min_p == 0.1f && s.repetition_penalty == 1.2f && s.presence_penalty == -0.5f);
     cr_assert(s.frequency_penalty == 0.25f && s.penalty_last_n == STERNA_MAX_PENALTY_LAST && s.seed == 77);
-    static const sterna_bias sorted[] = {{0, -INFINITY}, {4, -FLT_MAX}, {5, 0.0f}, {9, 1.5f}, {99, FLT_MAX}};
+    static const sterna_logit_bias sorted[] = {
+        {0, -INFINITY}, {4, -FLT_MAX}, {5, 0.0f}, {9, 1.5f}, {99, FLT_MAX}};
     cr_assert_eq(s.n_bias, 5);
     for (int i = 0; i < 5; i++)
         cr_assert(s.bias[i].token == sorted[i].token && s.bias[i].bias == sorted[i].bias, "bias %d", i);
@@ -105,9 +107,9 @@ Test(sampling, copies_a_request)
 
 Test(sampling, takes_as_many_biases_as_there_may_be)
 {
-    static sterna_bias bias[STERNA_MAX_BIAS];
+    static sterna_logit_bias bias[STERNA_MAX_BIAS];
     for (int32_t i = 0; i < STERNA_MAX_BIAS; i++)
-        bias[i] = (sterna_bias){STERNA_MAX_BIAS - 1 - i, (float)i};
+        bias[i] = (sterna_logit_bias){STERNA_MAX_BIAS - 1 - i, (float)i};
     sterna_request r = neutral();
     r.bias = bias;
     r.n_bias = STERNA_MAX_BIAS;
@@ -135,9 +137,9 @@ static void refused(const sterna_request *r, const char *message)
 
 Test(sampling, refuses_each_bad_field)
 {
-    REFUSED(temperature, -0.5f, "temperature is -0.5, not 0 or more");
-    REFUSED(temperature, (float)NAN, "temperature is nan, not 0 or more");
-    REFUSED(temperature, INFINITY, "temperature is inf, not 0 or more");
+    REFUSED(temperature, -0.5f, "temperature is -0.5, not a number from 0");
+    REFUSED(temperature, (float)NAN, "temperature is nan, not a number from 0");
+    REFUSED(temperature, INFINITY, "temperature is inf, not a number from 0");
     REFUSED(top_k, -1, "top_k is -1, not 0 or more");
     REFUSED(typical_p, 1.5f, "typical_p is 1.5, not 0 ... 1");
     REFUSED(typical_p, (float)NAN, "typical_p is nan, not 0 ... 1");
@@ -163,7 +165,7 @@ Test(sampling, refuses_each_bad_field)
 Test(sampling, refuses_bad_biases)
 {
     static const struct {
-        sterna_bias bias[3];
+        sterna_logit_bias bias[3];
         const char *message;
     } cases[] = {
         {{{3, 1}, {-1, 1}, {4, 1}}, "bias 1 is of token -1, not 0 ... 99"},
@@ -200,10 +202,10 @@ Test(sampling, penalties_change_logits_as_documented)
     int32_t scratch[STERNA_MAX_PENALTY_LAST];
     static st_adjustment adjust[ST_MAX_ADJUST];
     st_sampling s = penalties(1.25f, 0.5f, 0.25f, 5);
-    s.bias[s.n_bias++] = (sterna_bias){1, 3.0f};
-    s.bias[s.n_bias++] = (sterna_bias){5, 10.0f};
-    s.bias[s.n_bias++] = (sterna_bias){7, -INFINITY};
-    s.bias[s.n_bias++] = (sterna_bias){9, -2.0f};
+    s.bias[s.n_bias++] = (sterna_logit_bias){1, 3.0f};
+    s.bias[s.n_bias++] = (sterna_logit_bias){5, 10.0f};
+    s.bias[s.n_bias++] = (sterna_logit_bias){7, -INFINITY};
+    s.bias[s.n_bias++] = (sterna_logit_bias){9, -2.0f};
     cr_assert_eq(st_adjustments(&s, token, 6, scratch, adjust), 5);
     static const struct {
         int32_t token;
@@ -277,8 +279,8 @@ Test(sampling, adjustments_follow_the_definition)
         int32_t every = 1 + (int32_t)(tiny_random(&state) % 10);
         for (int32_t t = 0; t < n_vocab && s.n_bias < STERNA_MAX_BIAS && round % 3; t++)
             if (tiny_random(&state) % (uint64_t)every == 0)
-                s.bias[s.n_bias++] =
-                    (sterna_bias){t, tiny_random(&state) % 5 ? others[tiny_random(&state) % 4] : -INFINITY};
+                s.bias[s.n_bias++] = (sterna_logit_bias){
+                    t, tiny_random(&state) % 5 ? others[tiny_random(&state) % 4] : -INFINITY};
         int32_t n = st_adjustments(&s, token, n_token, scratch, adjust);
         cr_assert_eq(n, define(&s, token, n_token, n_vocab, expected), "round %d", round);
         for (int32_t i = 0; i < n; i++)
@@ -298,7 +300,7 @@ Test(sampling, adjustments_fit_where_they_are_most)
     for (int32_t i = 0; i <= STERNA_MAX_PENALTY_LAST; i++)
         token[i] = 5000 - 2 * i; /* the first is out of sight */
     for (; s.n_bias < STERNA_MAX_BIAS; s.n_bias++)
-        s.bias[s.n_bias] = (sterna_bias){2 * s.n_bias + 3001, 1.0f};
+        s.bias[s.n_bias] = (sterna_logit_bias){2 * s.n_bias + 3001, 1.0f};
     cr_assert_eq(st_adjustments(&s, token, STERNA_MAX_PENALTY_LAST + 1, scratch, adjust), ST_MAX_ADJUST);
     for (int32_t i = 1; i < ST_MAX_ADJUST; i++)
         cr_assert_lt(adjust[i - 1].token, adjust[i].token);

@@ -255,6 +255,27 @@ static void compute_samples(int32_t n_batch)
     st_sched_destroy(&s);
 }
 
+/* Equal tokens after different pages are different pages. */
+Test(sched, nobody_waits_for_another_beginning)
+{
+    create(2, 512, 600, 40);
+    static int32_t prompt[2][200];
+    sterna_request_id id[2];
+    for (int i = 0; i < 2; i++) {
+        fresh_prompt(prompt[i], 64);
+        for (int k = 64; k < 200; k++)
+            prompt[i][k] = k;
+        submit_prompt(prompt[i], 65, 1, 1); /* the first page is kept */
+        step();
+    }
+    for (int i = 0; i < 2; i++)
+        id[i] = submit_prompt(prompt[i], 200, 5, 1);
+    const st_plan *plan = st_sched_plan(&s, 1.0);
+    cr_assert(plan->n_part == 2 && plan->part[0].count == 136 && plan->part[1].count == 136);
+    cr_assert(of(id[0])->n_kept == 1 && of(id[1])->n_kept == 1);
+    st_sched_destroy(&s);
+}
+
 Test(sched, samples_compute_their_prompt_once)
 {
     compute_samples(100);
@@ -377,10 +398,8 @@ static void refused(int32_t n_prompt, int32_t n_predict, sterna_status status, c
 
 Test(sched, limits_have_messages)
 {
-    create(1, 256, 16, 2);
+    create(1, 256, 16, 4);
     refused(257, 1, STERNA_E_LIMIT, "the prompt has 257 tokens, but the context holds 256");
-    refused(100, 60, STERNA_E_LIMIT,
-            "prompt (100 tokens) and n_predict (60) need 3 KV pages of 64 positions, but there are 2");
     for (int i = 0; i < ST_MAX_QUEUE; i++)
         submit(1, 1);
     refused(1, 1, STERNA_E_BUSY, "the queue is full: 1024 requests wait");

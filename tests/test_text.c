@@ -143,10 +143,10 @@ Test(text, refusals)
     cr_assert_eq(st_stops_set(&stops, &(sterna_request){__VA_ARGS__}, 100, &error), STERNA_E_ARGUMENT);      \
     cr_assert_str_eq(error.message, expected)
     REFUSED("stop token 1 is 100, not 0 ... 99", .stop_token = token, .n_stop_token = 2);
-    REFUSED("17 stop tokens, not 0 ... 16", .stop_token = token, .n_stop_token = 17);
-    REFUSED("1 stop tokens at NULL, not 0 ... 16", .n_stop_token = 1);
-    REFUSED("-1 stop strings, not 0 ... 16", .n_stop = -1);
-    REFUSED("2 stop strings at NULL, not 0 ... 16", .n_stop = 2);
+    REFUSED("n_stop_token is 17, not 0 ... 16", .stop_token = token, .n_stop_token = 17);
+    REFUSED("stop_token is NULL", .n_stop_token = 1);
+    REFUSED("n_stop is -1, not 0 ... 16", .n_stop = -1);
+    REFUSED("stop is NULL", .n_stop = 2);
     REFUSED("stop string 1 has 257 bytes, not 1 ... 256", .stop = stop, .n_stop = 2);
     stop[1] = "b";
     REFUSED("stop string 2 has 0 bytes, not 1 ... 256", .stop = stop, .n_stop = 3);

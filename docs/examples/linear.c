@@ -47,7 +47,7 @@ int main(int argc, char **argv)
 
     /* x and y in host memory; x is quantised to int8 on the way. */
     float y[TOK * N], z[TOK * N];
-    sterna_linear_host host;
+    sterna_linear_host_args host;
     sterna_linear_host_defaults(&host);
     host.n_tok = TOK;
     host.x = x;
@@ -59,7 +59,7 @@ int main(int argc, char **argv)
     must(sterna_buffer_create(device, sizeof x, &dx, &error));
     must(sterna_buffer_create(device, sizeof z, &dy, &error));
     must(sterna_buffer_write(dx, 0, x, sizeof x, &error));
-    sterna_linear_device operands;
+    sterna_linear_device_args operands;
     sterna_linear_device_defaults(&operands);
     operands.n_tok = TOK;
     operands.x = dx;

@@ -64,12 +64,14 @@ typedef struct st_device_params {
     st_log log;
 } st_device_params;
 
-/* Time and bytes of one op of the last step. */
+/* Time and bytes of one op of the last step: one row for each op that was issued, in order. An op that a
+ * backend runs as part of another one has a row of its own with 0 seconds. */
 typedef struct st_trace_row {
     st_op op;
     const char *variant; /* the variant that ran; static string */
     double seconds;
     uint64_t bytes; /* weights, activations and KV read and written, counted once each (st_bytes_*) */
+    double start;   /* seconds since begin(), or since the device began with the step's first op */
 } st_trace_row;
 
 /* ---- a step's batch: arrays in device memory, written before begin() ---- */

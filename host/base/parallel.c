@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <pthreadpool.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 
 /* Debian's libpthreadpool is not built for ThreadSanitizer, which therefore cannot see that the pool orders a
@@ -67,6 +68,21 @@ static bool threads_are_to_be_had(int n)
     return started == n;
 }
 
+/* The pool's threads are no place for the program's signal handlers: a thread that waits for a signal in the
+ * program would not see it. Threads inherit the mask of who starts them. */
+static pthreadpool_t create_threads(int n_thread)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}; /* a thread's own doing */
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        sigdelset(&all, own[i]);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    pthreadpool_t threads = threads_are_to_be_had(n_thread - 1) ? pthreadpool_create((size_t)n_thread) : NULL;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return threads;
+}
+
 st_pool *st_pool_create(int n_thread)
 {
     assert(n_thread >= 1 && n_thread <= ST_MAX_THREAD);
@@ -74,8 +90,7 @@ st_pool *st_pool_create(int n_thread)
     if (!pool)
         return NULL;
     if (n_thread > 1) {
-        if (threads_are_to_be_had(n_thread - 1))
-            pool->threads = pthreadpool_create((size_t)n_thread);
+        pool->threads = create_threads(n_thread);
         if (!pool->threads) {
             st_free(pool);
             return NULL;

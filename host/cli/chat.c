@@ -191,7 +191,6 @@ static int turn(dialogue *d)
     else if (!st_bytes_append(&line, "", 1))
         code = st_cli_fail("chat", ST_EXIT_FAILURE, "out of memory for a line");
     else {
-        d->interrupted = false;
         code = take_line(d, line.data, line.size - 1);
         d->interrupted = st_interrupted();
         if (d->interrupted && code == ST_EXIT_OK && !d->chat.terminal)

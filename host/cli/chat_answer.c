@@ -116,22 +116,22 @@ static int try_format(st_chat *chat)
 
 static int prepare_request(st_chat *chat)
 {
-    size_t n;
+    int32_t n;
     const char *const *stops = sterna_chat_stops(chat->format, &n);
     chat->request = st_sampling_request(&chat->params->sampling);
     st_lists_set(&chat->lists, &chat->request);
-    size_t n_own = (size_t)chat->request.n_stop;
-    if (n + n_own > STERNA_MAX_STOP)
+    int32_t n_own = chat->request.n_stop, n_all = n + n_own;
+    if (n_all > STERNA_MAX_STOP)
         return st_cli_fail("chat", ST_EXIT_USAGE,
-                           "--stop: %zu texts, but at most %zu are possible beside those of the format %s",
+                           "--stop: %d texts, but at most %d are possible beside those of the format %s",
                            n_own, STERNA_MAX_STOP - n, chat->format);
-    chat->stop = calloc(n + n_own + 1, sizeof *chat->stop);
+    chat->stop = calloc((size_t)n_all + 1, sizeof *chat->stop);
     if (!chat->stop)
         return st_cli_fail("chat", ST_EXIT_FAILURE, "out of memory for the options");
-    for (size_t i = 0; i < n + n_own; i++)
+    for (int32_t i = 0; i < n_all; i++)
         chat->stop[i] = i < n ? stops[i] : chat->request.stop[i - n];
     chat->request.stop = chat->stop;
-    chat->request.n_stop = (int32_t)(n + n_own);
+    chat->request.n_stop = n_all;
     return ST_EXIT_OK;
 }
 
@@ -196,8 +196,7 @@ static int take_events(st_chat *chat, st_bytes *answer, sterna_finish *end)
         if (event->finish == STERNA_FINISH_ERROR)
             return st_cli_fail("chat", ST_EXIT_FAILURE, "%s", event->error.message);
     }
-    fflush(stdout);
-    return ferror(stdout) ? ST_EXIT_FAILURE : ST_EXIT_OK; /* st_cli_finish says why */
+    return st_cli_flush(stdout) ? ST_EXIT_OK : ST_EXIT_FAILURE; /* st_cli_finish says why */
 }
 
 static int generate(st_chat *chat, sterna_request_id id, st_bytes *answer, sterna_finish *end)
@@ -260,7 +259,7 @@ int st_chat_answer(st_chat *chat, bool *full)
     sterna_finish end = STERNA_FINISH_NONE;
     int code = generate(chat, id, &answer, &end);
     putchar('\n');
-    fflush(stdout);
+    st_cli_flush(stdout);
     if (code == ST_EXIT_OK)
         explain_end(chat, end);
     if (code == ST_EXIT_OK && !st_chat_add(chat, "assistant", answer.data, answer.size))

@@ -40,12 +40,20 @@ int st_cli_write_failed(const char *command, const char *name, int failure)
                        failure ? strerror(failure) : "an earlier write failed");
 }
 
-int st_cli_finish(const char *command, FILE *out, const char *name, int code)
+static int first_failure; /* errno of the first flush that failed; later ones fail without a reason */
+
+bool st_cli_flush(FILE *out)
 {
     errno = 0;
-    if (fflush(out) == 0 && !ferror(out))
-        return code;
-    return st_cli_write_failed(command, name, errno);
+    bool good = fflush(out) == 0 && !ferror(out);
+    if (!good && !first_failure)
+        first_failure = errno;
+    return good;
+}
+
+int st_cli_finish(const char *command, FILE *out, const char *name, int code)
+{
+    return st_cli_flush(out) ? code : st_cli_write_failed(command, name, first_failure);
 }
 
 const char *st_cli_bytes(uint64_t bytes, char text[16])

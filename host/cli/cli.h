@@ -15,11 +15,13 @@ enum {
 };
 
 extern const st_command st_command_run, st_command_chat, st_command_perplexity, st_command_info,
-    st_command_devices, st_command_validate;
+    st_command_devices, st_command_validate, st_command_profile;
 
 /* Prints "TOOL COMMAND: ..." and a newline on stderr; returns `code`, so that callers can write
  * `return st_cli_fail("run", ST_EXIT_USAGE, "...")`. Control characters in the message become '?'. */
 int st_cli_fail(const char *command, int code, const char *format, ...);
+/* Flushes; false if that or an earlier write failed, for a reason that st_cli_finish tells. */
+bool st_cli_flush(FILE *out);
 /* Ends a command that wrote to `out`, called `name` in messages: flushes it, and returns `code` or what
  * became of writing. */
 int st_cli_finish(const char *command, FILE *out, const char *name, int code);

@@ -172,7 +172,7 @@ static int take_biases(const st_place *at, json_t *value, int32_t n_vocab, st_li
         return st_place_fail(at, "out of memory");
     json_object_foreach(value, key, number)
     {
-        sterna_bias *bias = &lists->bias[lists->n_bias++];
+        sterna_logit_bias *bias = &lists->bias[lists->n_bias++];
         bias->token = bias_token(key, n_vocab);
         bias->bias = json_is_false(number) ? -INFINITY : (float)json_number_value(number);
         if (bias->token < 0)

@@ -63,13 +63,13 @@ static uint64_t hash_job(const st_run *run, const st_job *job)
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     int32_t n_context = run->session.n_context;
     bool cut = r->n_predict < 0 || r->n_predict > n_context - r->n_prompt;
-    hash_number(&hash, run->session.info.file_bytes);
-    hash_number(&hash, run->session.info.n_parameter);
+    hash_number(&hash, run->session.model_hash);
     hash_number(&hash, (uint64_t)r->n_prompt);
     for (int32_t i = 0; i < r->n_prompt; i++)
         hash_number(&hash, (uint64_t)r->prompt[i]);
     hash_number(&hash, (uint64_t)(int64_t)r->n_predict);
     hash_number(&hash, cut ? (uint64_t)n_context : 0);
+    hash_number(&hash, cut ? (uint64_t)run->params->context.kv_memory : 0); /* may cut the context */
     hash_number(&hash, (uint64_t)r->n_sample);
     hash_number(&hash, (uint64_t)r->n_logprob * 2 + job->logprobs);
     hash_number(&hash, r->ignore_end);

@@ -8,7 +8,7 @@ static const st_command *const commands[] = {
 #if STERNA_TEXT
     &st_command_run,  &st_command_chat,    &st_command_perplexity,
 #endif
-    &st_command_info, &st_command_devices, &st_command_validate,   NULL,
+    &st_command_info, &st_command_devices, &st_command_validate,   &st_command_profile, NULL,
 };
 
 int main(int argc, char **argv)

@@ -114,7 +114,7 @@ static bool show_chunk(scoring *s, int32_t chunk)
     if (s->running)
         return json_array_append_new(s->running, json_real(value)) == 0;
     printf("[%d]%.4f,", chunk + 1, value);
-    fflush(stdout);
+    st_cli_flush(stdout);
     return true;
 }
 

@@ -92,8 +92,13 @@ static int take_line(st_earlier *earlier, const st_place *at, st_jobs *jobs, con
     json_error_t error;
     size_t first = earlier->size;
     earlier->size += size;
-    if (text[size - 1] != '\n') /* cut off while it was written */
-        return ST_EXIT_OK;
+    if (text[size - 1] != '\n') { /* cut off while it was written, if it is ours */
+        static const char begin[] = "{\"index\":";
+        size_t n = size < sizeof begin - 1 ? size : sizeof begin - 1;
+        return memcmp(text, begin, n) == 0
+                   ? ST_EXIT_OK
+                   : st_place_fail(at, "not a result of sterna run --batch, nor the beginning of one");
+    }
     json_t *line = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     if (!line)
         return st_place_fail(at, "not a result of sterna run --batch: invalid JSON at byte %d: %s",

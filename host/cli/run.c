@@ -178,6 +178,9 @@ static int run_with_output(st_run *run, const st_bytes *prompt)
     int code = st_session_open_model(&run->session, p->context.ctx_size);
     if (code == ST_EXIT_OK)
         code = st_lists_read(&run->lists, "run", &p->sampling, run->session.info.n_vocab);
+    if (code == ST_EXIT_OK && (p->batch || p->json) && !st_session_hash_model(&run->session))
+        code = st_cli_fail("run", ST_EXIT_FAILURE, "cannot read %s again: %s", p->session.model,
+                           strerror(errno));
     if (code == ST_EXIT_OK)
         code = (p->batch || p->json ? st_run_batch : st_run_prompt)(run, prompt->data, prompt->size);
     if (run->session.engine)
@@ -284,9 +287,8 @@ const st_command st_command_run = {
         "were\n"
         "not computed), \"n_generated\", \"seconds_queued\", \"seconds_prompt\", \"seconds_decode\", "
         "\"logprobs\"\n"
-        "(one {id, token, bytes, logprob, top_logprobs} per token) and \"request\", a hash of the model's "
-        "size,\n"
-        "the prompt and everything that determines the result.\n"
+        "(one {id, token, bytes, logprob, top_logprobs} per token) and \"request\", a hash of samples of\n"
+        "the model, the prompt and everything that determines the result.\n"
         "\n"
         "--resume: finished results in the output file stay, and their requests are not run again; index, "
         "id\n"

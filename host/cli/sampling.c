@@ -119,7 +119,7 @@ static int read_biases(st_lists *lists, const char *command, const st_texts *tex
         for (int32_t j = 0; j < lists->n_bias; j++)
             if (lists->bias[j].token == token)
                 return st_cli_fail(command, ST_EXIT_USAGE, "--logit-bias: token %lld is given twice", token);
-        lists->bias[lists->n_bias++] = (sterna_bias){(sterna_token)token, bias};
+        lists->bias[lists->n_bias++] = (sterna_logit_bias){(sterna_token)token, bias};
     }
     return ST_EXIT_OK;
 }

@@ -22,7 +22,7 @@ sterna_request st_sampling_request(const st_sampling *sampling);
 typedef struct st_lists {
     char **stop;
     sterna_token *stop_token;
-    sterna_bias *bias;
+    sterna_logit_bias *bias;
     int32_t n_stop, n_stop_token, n_bias;
 } st_lists;
 

@@ -111,6 +111,27 @@ sterna_engine_params st_session_engine_params(const st_session *session, const s
     return params;
 }
 
+bool st_session_hash_model(st_session *session)
+{
+    enum { BLOCK = 4096, N_BLOCK = 64 };
+    unsigned char block[BLOCK];
+    uint64_t size = session->info.file_bytes, hash = UINT64_C(0xcbf29ce484222325) ^ size;
+    FILE *file = fopen(session->params->model, "rb");
+    bool good = file != NULL;
+    for (uint64_t i = 0; i < N_BLOCK && good; i++) {
+        uint64_t at = size > BLOCK ? (size - BLOCK) / (N_BLOCK - 1) * i : 0;
+        good = fseeko(file, (off_t)at, SEEK_SET) == 0;
+        size_t n = good ? fread(block, 1, BLOCK, file) : 0;
+        good = good && n > 0;
+        for (size_t k = 0; k < n; k++)
+            hash = (hash ^ block[k]) * UINT64_C(0x100000001b3);
+    }
+    if (file)
+        fclose(file);
+    session->model_hash = hash;
+    return good;
+}
+
 int st_session_open_engine(st_session *session, const sterna_engine_params *params)
 {
     sterna_engine_params open = *params;

@@ -29,6 +29,7 @@ typedef struct st_session {
     const st_session_params *params;
     sterna_model *model;
     sterna_model_info info;
+    uint64_t model_hash; /* of samples of the file, see st_session_hash_model */
     sterna_engine *engine;
     int32_t n_context; /* positions of a sequence at most */
 } st_session;
@@ -36,6 +37,9 @@ typedef struct st_session {
 /* Opens the model and settles the context's size. On failure the message is printed and the exit code
  * returned. */
 int st_session_open_model(st_session *session, int32_t ctx_size);
+/* Sets model_hash: FNV-1a of 64 blocks of 4 kB, evenly distributed over the file, and its size. Files that
+ * differ everywhere, as those of different trainings do, differ in it. False if the file cannot be read. */
+bool st_session_hash_model(st_session *session);
 /* The parameters of the options; `context` may be NULL. n_context and n_sequence are the caller's. */
 sterna_engine_params st_session_engine_params(const st_session *session, const st_context_params *context);
 /* Opens the engine; on failure the message is printed (unless it was SIGINT) and the exit code returned. */

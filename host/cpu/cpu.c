@@ -243,6 +243,7 @@ static bool begin(st_device *dev, const st_batch *batch)
     cpu->batch = batch;
     cpu->aborted = false;
     cpu->n_trace = 0;
+    cpu->begun = cpu->trace ? st_seconds() : 0;
     return true;
 }
 
@@ -283,7 +284,8 @@ static void run(st_cpu *cpu, st_op op, const void *args, uint64_t bytes)
     double start = cpu->trace ? st_seconds() : 0;
     v->run(cpu, args);
     if (cpu->trace && cpu->n_trace < MAX_TRACE)
-        cpu->trace[cpu->n_trace++] = (st_trace_row){op, v->name, st_seconds() - start, bytes};
+        cpu->trace[cpu->n_trace++] =
+            (st_trace_row){op, v->name, st_seconds() - start, bytes, start - cpu->begun};
 }
 
 /* Rows of the step that are not padding, for the bytes of a trace. */

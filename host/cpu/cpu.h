@@ -48,6 +48,7 @@ struct st_cpu {
     int n_name[ST_OP_COUNT];
     st_trace_row *trace; /* [ST_CPU_MAX_TRACE], NULL without params.trace */
     int n_trace;
+    double begun; /* time of begin() */
 };
 
 /* Work below this many operations on elements runs in the caller. An estimate: handing a loop to the pool is

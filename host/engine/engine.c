@@ -51,10 +51,10 @@ static sterna_status check_params(const sterna_engine_params *p, const st_config
     return STERNA_OK;
 }
 
-static sterna_status choose_pages(const sterna_engine_params *p, const st_config *c, int32_t n_context,
-                                  int32_t *n_page, sterna_error *error)
+static sterna_status choose_pages(const sterna_engine_params *p, const st_config *c, const st_log *log,
+                                  int32_t *n_context, int32_t *n_page, sterna_error *error)
 {
-    int64_t useful = (int64_t)p->n_sequence * st_pages_for(n_context);
+    int64_t useful = (int64_t)p->n_sequence * st_pages_for(*n_context);
     int64_t page_bytes = (int64_t)st_kv_bytes(1, c->n_layer, c->n_kv_head, c->head_dim);
     int64_t pages = p->kv_bytes ? st_min(p->kv_bytes / page_bytes, useful) : useful;
     if (pages < 1)
@@ -64,6 +64,12 @@ static sterna_status choose_pages(const sterna_engine_params *p, const st_config
         return st_fail(error, STERNA_E_LIMIT, "%lld KV pages of %d positions; %d are possible",
                        (long long)pages, ST_KV_PAGE, INT32_MAX / ST_KV_PAGE);
     *n_page = (int32_t)pages;
+    if (pages * ST_KV_PAGE < *n_context) { /* one sequence may take them all, but has no more */
+        st_log_write(log, STERNA_LOG_WARN,
+                     "%lld KV pages hold %lld positions: the context is cut from %d to that",
+                     (long long)pages, (long long)pages * ST_KV_PAGE, *n_context);
+        *n_context = (int32_t)pages * ST_KV_PAGE;
+    }
     return STERNA_OK;
 }
 
@@ -122,7 +128,7 @@ static sterna_status open_parts(sterna_engine *e, const sterna_engine_params *p,
     e->max_out = (int32_t)st_min(p->n_batch, st_max(p->n_sequence * (1 + p->n_draft), ST_SCORE_ROWS));
     e->n_candidate = (int32_t)st_min(ST_CANDIDATES, c->n_vocab);
     e->max_adjust = (int32_t)st_min(ST_MAX_ADJUST, c->n_vocab);
-    sterna_status status = choose_pages(p, c, limits.n_context, &limits.n_page, error);
+    sterna_status status = choose_pages(p, c, &e->log, &limits.n_context, &limits.n_page, error);
     if (status == STERNA_OK)
         status = create_host_side(e, &limits, error);
     if (status == STERNA_OK)

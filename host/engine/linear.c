@@ -151,7 +151,7 @@ sterna_status sterna_linear_describe(const sterna_linear *linear, sterna_linear_
     if (!linear || !info)
         return STERNA_E_ARGUMENT;
     const st_weight *w = linear->weight;
-    sterna_linear_info found = {.type = (sterna_type)w->type,
+    sterna_linear_info found = {.type = (sterna_matrix_type)w->type,
                                 .rows = w->rows,
                                 .cols = w->cols,
                                 .group = w->group,
@@ -166,7 +166,7 @@ static sterna_status check_int8(const sterna_linear *l, sterna_error *error)
 {
     if (!l->int8)
         return st_fail(error, STERNA_E_UNSUPPORTED,
-                       "a matrix of type %s takes f32 input (STERNA_INPUT_F32), not int8",
+                       "a matrix of type %s takes f32 input as it is (STERNA_INPUT_F32), not as int8",
                        st_type_name(l->weight->type));
     return STERNA_OK;
 }
@@ -254,9 +254,9 @@ static sterna_status check_call(const sterna_linear *l, int32_t n_tok, sterna_in
 
 /* ---- operands in host memory ---- */
 
-void sterna_linear_host_defaults(sterna_linear_host *host)
+void sterna_linear_host_defaults(sterna_linear_host_args *host)
 {
-    *host = (sterna_linear_host){.struct_size = sizeof *host};
+    *host = (sterna_linear_host_args){.struct_size = sizeof *host};
 }
 
 /* The stride of n_tok rows of n elements, or 0 if it is too small or the rows would not fit an address space.
@@ -268,7 +268,7 @@ static size_t stride_of(size_t stride, int32_t n_tok, int32_t n)
     return stride >= (size_t)n && st_mul_size(stride, (size_t)n_tok * sizeof(float), &bytes) ? stride : 0;
 }
 
-static sterna_status check_host(const sterna_linear *l, const sterna_linear_host *h, sterna_error *error)
+static sterna_status check_host(const sterna_linear *l, const sterna_linear_host_args *h, sterna_error *error)
 {
     if (l->device_only)
         return st_fail(error, STERNA_E_ARGUMENT, "this linear was created with device_only");
@@ -277,8 +277,8 @@ static sterna_status check_host(const sterna_linear *l, const sterna_linear_host
         return status;
     bool int8 = h->input == STERNA_INPUT_INT8;
     if (int8 ? !h->codes || !h->scales || h->x : !h->x || h->codes || h->scales)
-        return st_fail(error, STERNA_E_ARGUMENT, "%s input is %s", int8 ? "int8" : "f32",
-                       int8 ? "codes and scales, without x" : "x, without codes and scales");
+        return st_fail(error, STERNA_E_ARGUMENT, "%s input needs %s", int8 ? "int8" : "f32",
+                       int8 ? "codes and scales, and x to be NULL" : "x, and codes and scales to be NULL");
     if (!h->y)
         return st_fail(error, STERNA_E_ARGUMENT, "no place for y");
     if (!stride_of(h->x_stride, h->n_tok, l->weight->cols))
@@ -311,7 +311,7 @@ static bool sum_codes(const int8_t *code, int32_t cols, int32_t sum_group, int32
 }
 
 /* Codes and scales of the caller's -> planes of n_tok rows on the device. */
-static sterna_status give_codes(sterna_linear *l, const sterna_linear_host *h, sterna_error *error)
+static sterna_status give_codes(sterna_linear *l, const sterna_linear_host_args *h, sterna_error *error)
 {
     st_qact q = planes_of(l, h->n_tok);
     st_qact_layout at = st_qact_planes(&q);
@@ -350,11 +350,11 @@ static void read_rows(st_device *dev, const st_buf *buf, float *y, int32_t n_tok
                            (size_t)rows * n * sizeof *y);
 }
 
-sterna_status sterna_linear_run(sterna_linear *l, const sterna_linear_host *theirs, sterna_error *error)
+sterna_status sterna_linear_run(sterna_linear *l, const sterna_linear_host_args *theirs, sterna_error *error)
 {
     if (!l || !theirs)
         return st_fail(error, STERNA_E_ARGUMENT, "no linear or no operands");
-    sterna_linear_host ours, *h = &ours;
+    sterna_linear_host_args ours, *h = &ours;
     sterna_linear_host_defaults(h);
     sterna_status status =
         st_struct_read(h, sizeof *h, sizeof *h, theirs, "operands", "sterna_linear_host_defaults", error);
@@ -391,9 +391,9 @@ sterna_status sterna_linear_run(sterna_linear *l, const sterna_linear_host *thei
 
 /* ---- operands in device memory ---- */
 
-void sterna_linear_device_defaults(sterna_linear_device *operands)
+void sterna_linear_device_defaults(sterna_linear_device_args *operands)
 {
-    *operands = (sterna_linear_device){.struct_size = sizeof *operands};
+    *operands = (sterna_linear_device_args){.struct_size = sizeof *operands};
 }
 
 static sterna_status check_buffer(const sterna_linear *l, const sterna_buffer *b, const char *name,
@@ -469,7 +469,7 @@ static sterna_status verify_planes(const sterna_linear *l, const sterna_buffer *
     return status;
 }
 
-static sterna_status check_device(const sterna_linear *l, const sterna_linear_device *d, step *s,
+static sterna_status check_device(const sterna_linear *l, const sterna_linear_device_args *d, step *s,
                                   sterna_error *error)
 {
     sterna_status status = check_call(l, d->n_tok, d->input, error);
@@ -497,12 +497,12 @@ static sterna_status check_device(const sterna_linear *l, const sterna_linear_de
     return status;
 }
 
-sterna_status sterna_linear_run_device(sterna_linear *l, const sterna_linear_device *theirs,
+sterna_status sterna_linear_run_device(sterna_linear *l, const sterna_linear_device_args *theirs,
                                        sterna_error *error)
 {
     if (!l || !theirs)
         return st_fail(error, STERNA_E_ARGUMENT, "no linear or no operands");
-    sterna_linear_device ours, *d = &ours;
+    sterna_linear_device_args ours, *d = &ours;
     sterna_linear_device_defaults(d);
     sterna_status status =
         st_struct_read(d, sizeof *d, sizeof *d, theirs, "operands", "sterna_linear_device_defaults", error);

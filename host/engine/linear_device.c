@@ -12,7 +12,7 @@ void sterna_device_defaults(sterna_device_params *params)
     *params = (sterna_device_params){.struct_size = sizeof *params};
 }
 
-/* The name in sterna_devices of the device that `asked` led to. */
+/* The name in sterna_device_describe of the device that `asked` led to. */
 static void find_name(sterna_device *d, const char *asked)
 {
     const st_backend *backend = d->dev->backend;

@@ -16,7 +16,7 @@ void sterna_matrix_defaults(sterna_matrix *matrix)
 
 /* ---- sizes and packing ---- */
 
-static bool type_is_legal(sterna_type type)
+static bool type_is_legal(sterna_matrix_type type)
 {
     return (unsigned)type <= (unsigned)STERNA_TYPE_F32;
 }
@@ -32,12 +32,12 @@ static sterna_status refuse_shape(int32_t rows, int32_t cols, sterna_error *erro
                    cols, ST_MAX_ROWS, ST_MAX_COLS);
 }
 
-size_t sterna_matrix_row_bytes(sterna_type type, int32_t cols)
+size_t sterna_matrix_row_bytes(sterna_matrix_type type, int32_t cols)
 {
     return type_is_legal(type) && shape_is_legal(1, cols) ? st_row_bytes((st_type)type, cols) : 0;
 }
 
-size_t sterna_matrix_bytes(sterna_type type, int32_t rows, int32_t cols)
+size_t sterna_matrix_bytes(sterna_matrix_type type, int32_t rows, int32_t cols)
 {
     return shape_is_legal(rows, 1) ? (size_t)rows * sterna_matrix_row_bytes(type, cols) : 0;
 }

@@ -29,8 +29,10 @@ static sterna_status check_range(const char *name, int32_t value, int32_t min, i
 static sterna_status read_request(sterna_engine *e, const sterna_request *r, sterna_error *error)
 {
     int32_t n_vocab = e->config->n_vocab;
-    if (!r->prompt || r->n_prompt < 1)
-        return st_fail(error, STERNA_E_ARGUMENT, "the prompt has %d tokens", r->prompt ? r->n_prompt : 0);
+    if (!r->prompt)
+        return st_fail(error, STERNA_E_ARGUMENT, "the prompt is NULL");
+    if (r->n_prompt < 1)
+        return st_fail(error, STERNA_E_ARGUMENT, "the prompt has %d tokens", r->n_prompt);
     for (int32_t i = 0; i < r->n_prompt; i++)
         if (r->prompt[i] < 0 || r->prompt[i] >= n_vocab)
             return st_fail(error, STERNA_E_ARGUMENT, "token %d of the prompt is %d, not 0 ... %d", i,
@@ -56,6 +58,7 @@ static sterna_status read_request(sterna_engine *e, const sterna_request *r, ste
     request->n_logprob = r->n_logprob;
     request->n_draft = r->n_draft < 0 ? e->n_draft : r->n_draft;
     request->ignore_end = r->ignore_end;
+    request->user = r->user;
     return STERNA_OK;
 }
 
@@ -63,7 +66,7 @@ sterna_status sterna_submit(sterna_engine *engine, const sterna_request *theirs,
                             sterna_error *error)
 {
     if (!engine || !theirs)
-        return st_fail(error, STERNA_E_ARGUMENT, "no engine or no request");
+        return st_fail(error, STERNA_E_ARGUMENT, engine ? "no request" : "no engine");
     sterna_request request;
     sterna_request_defaults(&request);
     sterna_request_id given = 0;
@@ -133,6 +136,7 @@ sterna_event *st_engine_event(sterna_engine *engine, const st_request *request, 
     size_t at = (size_t)((q->first + q->count++) % q->capacity);
     q->ring[at] = (sterna_event){.struct_size = sizeof q->ring[at],
                                  .id = request->id,
+                                 .user = request->user,
                                  .sample = sample,
                                  .token = -1,
                                  .text = q->text + at * (size_t)q->max_text,

@@ -37,7 +37,7 @@ typedef struct st_sampling {
     int32_t penalty_last_n;
     uint64_t seed;
     int32_t n_bias;
-    sterna_bias bias[STERNA_MAX_BIAS]; /* ascending distinct tokens */
+    sterna_logit_bias bias[STERNA_MAX_BIAS]; /* ascending distinct tokens */
 } st_sampling;
 
 /* ---- sampling.c: what comes before the choice ---- */

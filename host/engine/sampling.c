@@ -15,7 +15,8 @@ static sterna_status check_share(const char *name, float share, sterna_error *er
 static sterna_status check_filters(const sterna_request *r, sterna_error *error)
 {
     if (!isfinite(r->temperature) || r->temperature < 0.0f)
-        return st_fail(error, STERNA_E_ARGUMENT, "temperature is %g, not 0 or more", (double)r->temperature);
+        return st_fail(error, STERNA_E_ARGUMENT, "temperature is %g, not a number from 0",
+                       (double)r->temperature);
     if (r->top_k < 0)
         return st_fail(error, STERNA_E_ARGUMENT, "top_k is %d, not 0 or more", r->top_k);
     sterna_status status = check_share("typical_p", r->typical_p, error);
@@ -50,7 +51,7 @@ static sterna_status set_biases(st_sampling *s, const sterna_request *r, int32_t
     if (r->n_bias > 0 && !r->bias)
         return st_fail(error, STERNA_E_ARGUMENT, "n_bias is %d, but there are no biases", r->n_bias);
     for (s->n_bias = 0; s->n_bias < r->n_bias; s->n_bias++) {
-        sterna_bias b = r->bias[s->n_bias];
+        sterna_logit_bias b = r->bias[s->n_bias];
         if (b.token < 0 || b.token >= n_vocab)
             return st_fail(error, STERNA_E_ARGUMENT, "bias %d is of token %d, not 0 ... %d", s->n_bias,
                            b.token, n_vocab - 1);

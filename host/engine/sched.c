@@ -9,6 +9,7 @@ bool st_sched_create(st_sched *sched, const st_sched_limits *limits)
 {
     int32_t n_sequence = limits->n_sequence, n_context = limits->n_context;
     assert(n_sequence >= 1 && n_sequence <= limits->n_batch && n_context >= 1);
+    assert(limits->n_page >= st_pages_for(n_context)); /* so the first of the order can always get on */
     *sched = (st_sched){.limits = *limits,
                         .max_page = st_pages_for(n_context),
                         .queue_size = (int32_t)st_max(n_context, ST_QUEUE_TOKENS),
@@ -62,22 +63,12 @@ static int32_t longest(const st_sched *sched, const st_request *r)
     return (int32_t)(r->n_predict < 0 ? context : st_min(context, (int64_t)r->n_prompt + r->n_predict));
 }
 
-static int32_t pages_at_end(const st_sched *sched, const st_request *r)
-{
-    return st_pages_for(st_max(r->n_prompt, longest(sched, r) - 1));
-}
-
 static sterna_status check_room(const st_sched *sched, const st_request *r, sterna_error *error)
 {
-    int32_t n = r->n_prompt, n_context = sched->limits.n_context, pages = pages_at_end(sched, r);
+    int32_t n = r->n_prompt, n_context = sched->limits.n_context;
     if (n > n_context)
         return st_fail(error, STERNA_E_LIMIT, "the prompt has %d tokens, but the context holds %d", n,
                        n_context);
-    if (pages > sched->pages.n_page)
-        return st_fail(error, STERNA_E_LIMIT,
-                       "prompt (%d tokens) and n_predict (%d) need %d KV pages of %d positions, but there "
-                       "are %d",
-                       n, r->n_predict, pages, ST_KV_PAGE, sched->pages.n_page);
     if (sched->n_waiting == ST_MAX_QUEUE)
         return st_fail(error, STERNA_E_BUSY, "the queue is full: %d requests wait", ST_MAX_QUEUE);
     if (n > sched->queue_size - sched->queue_used)

@@ -17,7 +17,7 @@
 #include "host/engine/text.h"
 
 enum {
-    ST_MAX_QUEUE = 1024,      /* requests that wait */
+    ST_MAX_QUEUE = STERNA_MAX_QUEUE,
     ST_QUEUE_TOKENS = 1 << 18 /* tokens of their prompts together (or n_context, if that is more) */
 };
 
@@ -26,6 +26,7 @@ typedef struct st_request {
     sterna_request_id id;
     int32_t n_prompt, n_predict, n_sample, n_logprob, n_draft;
     bool ignore_end;
+    void *user;
     st_sampling sampling;
     st_stops stops;
     int32_t n_started; /* samples that have left the queue */

@@ -34,19 +34,17 @@ static sterna_status check_score(const sterna_engine *e, const sterna_token *tok
                                  const float *logprob, sterna_error *error)
 {
     int64_t unfinished = st_sched_unfinished(&e->sched);
-    int32_t n_context = e->sched.limits.n_context, n_page = e->sched.pages.n_page;
+    int32_t n_context = e->sched.limits.n_context;
     if (unfinished > 0)
-        return st_fail(error, STERNA_E_ARGUMENT,
-                       "scoring needs an idle engine, but %lld samples are unfinished",
+        return st_fail(error, STERNA_E_BUSY, "scoring needs an idle engine, but %lld samples are unfinished",
                        (long long)unfinished);
     if (!tokens || n < 1 || (n > first && !logprob))
         return st_fail(error, STERNA_E_ARGUMENT, "%d tokens to score, or no place for the result",
                        tokens ? n : 0);
     if (first < 1 || first > n)
         return st_fail(error, STERNA_E_ARGUMENT, "first is %d, not 1 ... %d", first, n);
-    if (n > n_context || st_pages_for(n) > n_page)
-        return st_fail(error, STERNA_E_LIMIT, "%d tokens to score, but the context holds %d", n,
-                       (int)st_min(n_context, (int64_t)n_page * ST_KV_PAGE));
+    if (n > n_context)
+        return st_fail(error, STERNA_E_LIMIT, "%d tokens to score, but the context holds %d", n, n_context);
     for (int32_t i = 0; i < n; i++)
         if (tokens[i] < 0 || tokens[i] >= e->config->n_vocab)
             return st_fail(error, STERNA_E_ARGUMENT, "token %d is %d, not 0 ... %d", i, tokens[i],

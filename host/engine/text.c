@@ -4,12 +4,14 @@
 
 sterna_status st_stops_set(st_stops *stops, const sterna_request *r, int32_t n_vocab, sterna_error *error)
 {
-    if (r->n_stop_token < 0 || r->n_stop_token > STERNA_MAX_STOP || (r->n_stop_token > 0 && !r->stop_token))
-        return st_fail(error, STERNA_E_ARGUMENT, "%d stop tokens%s, not 0 ... %d", r->n_stop_token,
-                       r->n_stop_token > 0 && !r->stop_token ? " at NULL" : "", STERNA_MAX_STOP);
-    if (r->n_stop < 0 || r->n_stop > STERNA_MAX_STOP || (r->n_stop > 0 && !r->stop))
-        return st_fail(error, STERNA_E_ARGUMENT, "%d stop strings%s, not 0 ... %d", r->n_stop,
-                       r->n_stop > 0 && !r->stop ? " at NULL" : "", STERNA_MAX_STOP);
+    if (r->n_stop_token < 0 || r->n_stop_token > STERNA_MAX_STOP)
+        return st_fail(error, STERNA_E_ARGUMENT, "n_stop_token is %d, not 0 ... %d", r->n_stop_token,
+                       STERNA_MAX_STOP);
+    if (r->n_stop < 0 || r->n_stop > STERNA_MAX_STOP)
+        return st_fail(error, STERNA_E_ARGUMENT, "n_stop is %d, not 0 ... %d", r->n_stop, STERNA_MAX_STOP);
+    if ((r->n_stop_token > 0 && !r->stop_token) || (r->n_stop > 0 && !r->stop))
+        return st_fail(error, STERNA_E_ARGUMENT, "%s is NULL",
+                       r->n_stop_token > 0 && !r->stop_token ? "stop_token" : "stop");
     stops->n_token = r->n_stop_token;
     stops->n_text = r->n_stop;
     for (int32_t i = 0; i < r->n_stop_token; i++) {

@@ -12,7 +12,7 @@ const char *sterna_chat_format(int index)
     return format ? format->name : NULL;
 }
 
-const char *const *sterna_chat_stops(const char *format, size_t *n)
+const char *const *sterna_chat_stops(const char *format, int32_t *n)
 {
     const st_chat_format *found = NULL;
     size_t count = 0;
@@ -20,7 +20,7 @@ const char *const *sterna_chat_stops(const char *format, size_t *n)
         while (count < sizeof found->stops / sizeof found->stops[0] && found->stops[count])
             count++;
     if (n)
-        *n = count;
+        *n = (int32_t)count;
     return count > 0 ? found->stops : NULL;
 }
 

@@ -45,9 +45,21 @@ static const st_ceiling_loops *const all_loops[ST_CEILING_LOOPS] = {
 
 static const char *const pattern_names[ST_CEILING_PATTERNS] = {"in order", "four streams", "prefetched"};
 
+/* Whether a device's text has the word; "avx512_vnni" is "avx512vnni". */
+static bool has_word(const char *isa, const char *word)
+{
+    char text[sizeof((sterna_device_info *)0)->isa];
+    size_t n = 0;
+    for (; *isa && n + 1 < sizeof text; isa++)
+        if (*isa != '_')
+            text[n++] = *isa;
+    text[n] = 0;
+    return strstr(text, word) != NULL;
+}
+
 static bool usable(const st_ceiling_loops *loops, const char *isa)
 {
-    return loops->multiply && (!isa || !loops->word || strstr(isa, loops->word)) &&
+    return loops->multiply && (!isa || !loops->word || has_word(isa, loops->word)) &&
            (!loops->supported || loops->supported());
 }
 

@@ -67,7 +67,7 @@ typedef enum st_ceiling_pattern {
 
 typedef struct st_ceiling_loops {
     const char *name;
-    const char *word;        /* has to stand in `isa`; NULL: always there */
+    const char *word;        /* has to stand in `isa`, without underscores; NULL: always there */
     bool (*supported)(void); /* by this processor; NULL: always */
     /* Read a block of 64-byte aligned memory. The result depends on all of it. NULL: there is no such loop,
      * or the compiler did not have the instruction set. */

@@ -62,7 +62,9 @@ static int32_t multiply(int32_t seed)
     for (int i = 0; i < ST_CEILING_MAC / 64 / N; i++)
         for (int j = 0; j < N; j++)
             sum[j] = _mm512_dpbusd_epi32(sum[j], codes, q);
-    return (int32_t)result_of(sum, N);
+    for (int j = 1; j < N; j++)
+        sum[0] = _mm512_add_epi32(sum[0], sum[j]);
+    return _mm512_reduce_add_epi32(sum[0]);
 }
 
 static bool supported(void)
@@ -72,7 +74,7 @@ static bool supported(void)
 }
 
 const st_ceiling_loops st_ceiling_avx512vnni = {
-    "avx512vnni", "avx512_vnni", supported, {read_in_order, read_streams, read_prefetch}, multiply};
+    "avx512vnni", "avx512vnni", supported, {read_in_order, read_streams, read_prefetch}, multiply};
 #else
-const st_ceiling_loops st_ceiling_avx512vnni = {.name = "avx512vnni", .word = "avx512_vnni"};
+const st_ceiling_loops st_ceiling_avx512vnni = {.name = "avx512vnni", .word = "avx512vnni"};
 #endif

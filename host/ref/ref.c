@@ -157,6 +157,7 @@ static bool step_begin(st_device *dev, const st_batch *batch)
     assert(!d->batch);
     d->batch = batch;
     d->n_trace = 0;
+    d->begun = st_seconds();
     return true;
 }
 
@@ -184,8 +185,11 @@ static void trace_op(st_ref_device *d, st_op op, double start, uint64_t bytes)
     if (!d->trace)
         return;
     if (d->n_trace < ST_REF_MAX_TRACE)
-        d->trace[d->n_trace++] =
-            (st_trace_row){.op = op, .variant = "ref", .seconds = st_seconds() - start, .bytes = bytes};
+        d->trace[d->n_trace++] = (st_trace_row){.op = op,
+                                                .variant = "ref",
+                                                .seconds = st_seconds() - start,
+                                                .bytes = bytes,
+                                                .start = start - d->begun};
     else if (d->failure.status == STERNA_OK)
         st_fail(&d->failure, STERNA_E_LIMIT, "%s: a traced step has at most %d ops", st_op_name(op),
                 (int)ST_REF_MAX_TRACE);

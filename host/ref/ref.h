@@ -13,6 +13,7 @@ typedef struct st_ref_device {
     float *scratch;        /* f32 [ST_MAX_ROWS]: one row of activations or logits */
     st_trace_row *trace;   /* [ST_REF_MAX_TRACE], or NULL: not traced */
     int n_trace;
+    double begun;         /* time of begin() */
     sterna_error failure; /* the first one; status STERNA_OK if none */
 } st_ref_device;
 

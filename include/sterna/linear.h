@@ -161,27 +161,27 @@ STERNA_API sterna_status sterna_buffer_fill(sterna_buffer *buffer, uint32_t word
 
 /* ---- matrices ----------------------------------------------------------------------------------------- */
 
-typedef enum sterna_type {
+typedef enum sterna_matrix_type {
     STERNA_TYPE_TERNARY,
     STERNA_TYPE_Q8,
     STERNA_TYPE_F16,
     STERNA_TYPE_BF16,
     STERNA_TYPE_F32
-} sterna_type;
+} sterna_matrix_type;
 
 /* A matrix in host memory. Nothing is owned; the memory is not needed once sterna_linear_create returns. */
 typedef struct sterna_matrix {
     size_t struct_size;
-    sterna_type type; /* TERNARY */
-    int32_t rows;     /* N, 1 ... STERNA_LINEAR_MAX_ROWS */
-    int32_t cols;     /* K, 1 ... STERNA_LINEAR_MAX_COLS */
-    const void *data; /* [N][row_bytes], aligned to the element (TERNARY: any address) */
-    size_t row_bytes; /* distance of rows; 0 = sterna_matrix_row_bytes(type, cols) */
-    bool four_levels; /* TERNARY: code 3, +2, may occur; otherwise it is an error */
+    sterna_matrix_type type; /* TERNARY */
+    int32_t rows;            /* N, 1 ... STERNA_LINEAR_MAX_ROWS */
+    int32_t cols;            /* K, 1 ... STERNA_LINEAR_MAX_COLS */
+    const void *data;        /* [N][row_bytes], aligned to the element (TERNARY: any address) */
+    size_t row_bytes;        /* distance of rows; 0 = sterna_matrix_row_bytes(type, cols) */
+    bool four_levels;        /* TERNARY: code 3, +2, may occur; otherwise it is an error */
 
-    int32_t group;          /* TERNARY, Q8: columns per scale: 0 (the whole row), 32, 64, 128 or 256 */
-    sterna_type scale_type; /* F32; with a group also F16 or BF16 */
-    const void *scale;      /* [N][group ? ceil(K / group) : 1], finite; NULL for dense types */
+    int32_t group;                 /* TERNARY, Q8: columns per scale: 0 (the whole row), 32, 64, 128 or 256 */
+    sterna_matrix_type scale_type; /* F32; with a group also F16 or BF16 */
+    const void *scale;             /* [N][group ? ceil(K / group) : 1], finite; NULL for dense types */
 
     float out_scale;   /* 1 = none */
     const float *bias; /* [N], or NULL */
@@ -196,8 +196,8 @@ typedef struct sterna_matrix {
 STERNA_API void sterna_matrix_defaults(sterna_matrix *matrix);
 /* Bytes of one row of K elements, and of N rows that far apart. 0 if the type or a dimension is out of its
  * limits. */
-STERNA_API size_t sterna_matrix_row_bytes(sterna_type type, int32_t cols);
-STERNA_API size_t sterna_matrix_bytes(sterna_type type, int32_t rows, int32_t cols);
+STERNA_API size_t sterna_matrix_row_bytes(sterna_matrix_type type, int32_t cols);
+STERNA_API size_t sterna_matrix_bytes(sterna_matrix_type type, int32_t rows, int32_t cols);
 /* Packs values -1, 0, +1 (and +2, for a matrix with four_levels), int8 [N][K], into TERNARY rows
  * sterna_matrix_row_bytes apart, padding included. data_bytes: the size of `data`. */
 STERNA_API sterna_status sterna_matrix_pack(const int8_t *values, int32_t rows, int32_t cols, void *data,
@@ -227,7 +227,7 @@ STERNA_API void sterna_linear_destroy(sterna_linear **linear);
 
 typedef struct sterna_linear_info {
     size_t struct_size;
-    sterna_type type;
+    sterna_matrix_type type;
     int32_t rows, cols, group, act_group, max_tok;
     uint64_t weight_bytes;  /* device memory that one pass reads: codes, scales, bias, outliers */
     uint64_t scratch_bytes; /* device memory for activations and results */
@@ -244,7 +244,7 @@ typedef enum sterna_input {
 } sterna_input;
 
 /* Operands in host memory. y must not overlap the others. */
-typedef struct sterna_linear_host {
+typedef struct sterna_linear_host_args {
     size_t struct_size;
     int32_t n_tok; /* rows, 1 ... max_tok */
     sterna_input input;
@@ -255,15 +255,15 @@ typedef struct sterna_linear_host {
     float *y;            /* f32 [n_tok][N] */
     size_t y_stride;     /* floats from a row of y to the next; 0 = N. What is between is left alone */
     bool accumulate;     /* y = W x + old y */
-} sterna_linear_host;
+} sterna_linear_host_args;
 
-STERNA_API void sterna_linear_host_defaults(sterna_linear_host *host);
-STERNA_API sterna_status sterna_linear_run(sterna_linear *linear, const sterna_linear_host *host,
+STERNA_API void sterna_linear_host_defaults(sterna_linear_host_args *host);
+STERNA_API sterna_status sterna_linear_run(sterna_linear *linear, const sterna_linear_host_args *host,
                                            sterna_error *error);
 
 /* Operands in buffers of the linear's device, from their first byte on. For INT8, x holds planes as
  * sterna_linear_planes says. x and y must not overlap. */
-typedef struct sterna_linear_device {
+typedef struct sterna_linear_device_args {
     size_t struct_size;
     int32_t n_tok; /* rows, 1 ... max_tok */
     sterna_input input;
@@ -273,11 +273,12 @@ typedef struct sterna_linear_device {
     int32_t y_column;       /* where in a row of y the N results go: several linears may share y */
     int32_t y_stride;       /* floats from a row of y to the next; 0 = y_column + N */
     bool accumulate;        /* y = W x + old y */
-} sterna_linear_device;
+} sterna_linear_device_args;
 
-STERNA_API void sterna_linear_device_defaults(sterna_linear_device *operands);
+STERNA_API void sterna_linear_device_defaults(sterna_linear_device_args *operands);
 /* Quantises if asked, then multiplies: one submission to the device. */
-STERNA_API sterna_status sterna_linear_run_device(sterna_linear *linear, const sterna_linear_device *operands,
+STERNA_API sterna_status sterna_linear_run_device(sterna_linear *linear,
+                                                  const sterna_linear_device_args *operands,
                                                   sterna_error *error);
 
 /* Quantised activations in one buffer of three planes, each row-major and in natural column order:

@@ -4,13 +4,15 @@
  * batched text generation (submit requests, step, take events). Conventions that hold throughout:
  *
  *   - Every fallible function returns a sterna_status (0 or negative) and, where it takes a `sterna_error *`,
- *     stores one precise sentence there; the pointer may be NULL.
+ *     stores one precise sentence there when it fails; the pointer may be NULL. Functions without one fail
+ *     only for arguments that the caller can see: NULL, an index past the end, a struct_size not set.
  *   - The library never prints, exits or aborts, and has no global state. Diagnostics go to a log callback.
- *   - Structs that cross the border begin with `size_t struct_size` and may grow at the end in later
- * versions. Those that the caller fills are initialised by the matching `*_defaults` function, which sets it;
- * of those that the library fills, the caller sets it (to sizeof) and gets as much as fits. A struct of a
- * newer header is accepted as long as what this version does not know is zero.
- *   - Handles are made by `*_open` and ended by `*_close`, which takes the address and nulls it.
+ *   - Structs with a `size_t struct_size` may grow at the end in later versions. Those that the caller fills
+ *     are initialised by the matching `*_defaults` function, which sets it. Of those that the library fills,
+ *     the caller sets it (to sizeof) and gets as much as fits. One of a newer header is accepted as long as
+ *     what this version does not know is zero. The other structs stay as they are.
+ *   - Handles are made by `*_open`, which nulls them if it fails, and ended by `*_close`, which takes the
+ *     address and nulls it.
  *   - Text is UTF-8. Strings returned by the library belong to the handle they came from.
  *   - Models are immutable and may be shared between threads; an engine belongs to one thread at a time, and
  *     engines on different threads do not know each other.
@@ -46,9 +48,9 @@ typedef enum sterna_status {
     STERNA_E_FORMAT = -4,      /* a file is damaged or contradicts itself */
     STERNA_E_UNSUPPORTED = -5, /* well-formed, but not something this build can run */
     STERNA_E_DEVICE = -6,      /* no such device, or the device failed */
-    STERNA_E_LIMIT = -7,       /* a stated maximum is exceeded (context, batch, queue, ...) */
+    STERNA_E_LIMIT = -7,       /* a number or size is beyond a stated limit (context, rows, pages, ...) */
     STERNA_E_ABORTED = -8,     /* the caller's abort or progress callback asked to stop */
-    STERNA_E_BUSY = -9         /* a queue is full for now: take events, run steps, try again */
+    STERNA_E_BUSY = -9         /* not now: take events and run steps, then try again */
 } sterna_status;
 
 typedef struct sterna_error {
@@ -174,9 +176,10 @@ STERNA_API sterna_status sterna_chat_detect(const sterna_model *model, const cha
                                             sterna_error *error);
 
 /* Texts that end an answer in this format besides the end tokens, such as "\nUser:" in "plain": cut the
- * answer before the first of them. Sets *n (may be NULL); NULL with 0 where there are none, and for an
- * unknown format. They live as long as the library. */
-STERNA_API const char *const *sterna_chat_stops(const char *format, size_t *n);
+ * answer before the first of them. `format` is a name; of the model's own format sterna_chat_detect tells it.
+ * Sets *n (may be NULL); NULL with 0 where there are none, and for an unknown format. They live as long as
+ * the library. */
+STERNA_API const char *const *sterna_chat_stops(const char *format, int32_t *n);
 
 /* A conversation -> tokens, BOS exactly once where the format or the model wants it, no EOS. `format` NULL:
  * the model's own. `add_generation`: ends with the prompt for the assistant's answer. Writes at most `max`
@@ -211,16 +214,17 @@ STERNA_API int64_t sterna_chat_tokenize(const sterna_model *model, const char *f
  * What a request gets - tokens, text, log-probabilities - is the same to the bit, whatever runs beside it and
  * however steps are cut. Scheduling only decides when:
  *   - Requests start in the order of submission as soon as one of n_sequence slots and KV pages for their
- *     prompt are free. A step takes one row of every sequence that is generating (with speculation: its
- * drafts on top), and fills up to n_batch rows with prompts.
+ *     prompt are free; at most STERNA_MAX_QUEUE wait. A step takes one row of every sequence that is
+ *     generating, fills up to n_batch rows with prompts, and uses what is left to verify drafts.
  *   - The KV cache is made of pages of 64 positions. Full pages are shared between sequences whose tokens
- * agree from the start, also with requests that have ended, until their memory is needed.
+ *     agree from the start, also with requests that have ended, until their memory is needed.
  *   - A sequence takes pages as it grows. When there are none left, the youngest sequence gives its pages
- * back and is computed again later; the oldest never has to, so every request ends. */
+ *     back and is computed again later; the oldest never has to, so every request ends. */
 typedef struct sterna_engine sterna_engine;
 typedef int64_t sterna_request_id; /* of an engine: 1, 2, 3 ... in the order of submission */
 
 enum {
+    STERNA_MAX_QUEUE = 1024,       /* requests that wait */
     STERNA_MAX_SAMPLE = 128,       /* continuations of one request */
     STERNA_MAX_LOGPROB = 20,       /* alternatives reported with a token */
     STERNA_MAX_DRAFT = 15,         /* draft tokens of a sequence in a step */
@@ -236,19 +240,23 @@ typedef enum sterna_prefill {
     STERNA_PREFILL_FIFO  /* all to the oldest: prompts are finished in order, late short ones wait */
 } sterna_prefill;
 
+/* Defaults in brackets. */
 typedef struct sterna_engine_params {
     size_t struct_size;
-    const char *device; /* "auto", "cpu", "ref", "cuda:0", ... ; "auto" never picks a software driver */
-    int32_t n_thread;   /* CPU threads; 0 = physical cores; never more than may be used at once */
-    int32_t n_context;  /* positions per sequence; 0 = the model's */
-    int32_t n_sequence; /* sequences that run at the same time */
-    int32_t n_batch;    /* rows (tokens) per step at most, n_sequence or more */
-    int32_t n_draft;    /* speculation: draft tokens per sequence and step at most; 0 = off */
-    int64_t kv_bytes;   /* KV cache limit in bytes; 0 = n_sequence * n_context positions */
-    sterna_prefill prefill;
-    bool no_prefix_cache; /* compute every prompt from its first token */
-    bool hash_logits;     /* hash every sampled logits row into the statistics */
-    bool check;           /* debug wrapper: check every op's arguments and the replayed stream */
+    const char *device; /* ["auto"], "cpu", "ref", "cuda:0", ... ; "auto" never picks a software driver */
+    int32_t
+        n_thread; /* CPU threads, at most 256; [0] = physical cores; never more than may be used at once */
+    int32_t n_context;  /* positions per sequence; [0] = the model's, which may take much memory */
+    int32_t n_sequence; /* sequences that run at the same time, 1 ... 1024 [1] */
+    int32_t n_batch;    /* rows (tokens) per step at most, n_sequence ... 8192 [512] */
+    int32_t n_draft; /* speculation: draft tokens per sequence and step, 0 ... STERNA_MAX_DRAFT [0 = off] */
+    /* KV cache limit in bytes; [0] = n_sequence * n_context positions. If fewer than n_context fit, they are
+     * the context, and the log is told. */
+    int64_t kv_bytes;
+    sterna_prefill prefill; /* [FAIR] */
+    bool no_prefix_cache;   /* compute every prompt from its first token */
+    bool hash_logits;       /* hash every sampled logits row into the statistics */
+    bool check;             /* debug wrapper: check every op's arguments and the replayed stream */
     sterna_log_fn log;
     sterna_progress_fn progress; /* while weights are uploaded */
     sterna_abort_fn abort;       /* asked during steps and scoring */
@@ -257,50 +265,54 @@ typedef struct sterna_engine_params {
 
 STERNA_API void sterna_engine_defaults(sterna_engine_params *params);
 
-/* The model must outlive the engine. All memory of the engine is allocated here. */
+/* The model must outlive the engine. All memory of the engine is allocated here, sized by n_sequence,
+ * n_context, n_batch, n_draft and kv_bytes; the log callback is told how much. */
 STERNA_API sterna_status sterna_engine_open(const sterna_model *model, const sterna_engine_params *params,
                                             sterna_engine **engine, sterna_error *error);
 STERNA_API void sterna_engine_close(sterna_engine **engine);
 /* The device that runs it ("auto" resolved). info->struct_size is set by the caller. */
 STERNA_API sterna_status sterna_engine_device(const sterna_engine *engine, sterna_device_info *info);
 
-typedef struct sterna_bias {
+typedef struct sterna_logit_bias {
     sterna_token token;
     float bias; /* added to its logit; -INFINITY bans the token */
-} sterna_bias;
+} sterna_logit_bias;
 
 /* A row of logits becomes a token in this order: penalties and biases; top_k; typical_p; top_p; min_p;
  * temperature; the draw. Each filter keeps tokens of what the one before has left, by their probabilities
- * among themselves at temperature 1. */
+ * among themselves at temperature 1, at least one. Defaults in brackets: the likeliest token, always. */
 typedef struct sterna_request {
     size_t struct_size;
-    const sterna_token *prompt; /* at least one token */
+    const sterna_token *prompt; /* at least one token, as many as the context holds at most */
     int32_t n_prompt;
-    int32_t n_predict; /* generated tokens at most; -1 = until an end or the context is full */
-    int32_t n_sample;  /* independent continuations of the prompt, 1 ... STERNA_MAX_SAMPLE */
-    int32_t n_logprob; /* likeliest tokens reported beside each generated one, 0 ... STERNA_MAX_LOGPROB */
-    int32_t n_draft;   /* as the engine's, which is the maximum; -1 = that */
-    bool ignore_end;   /* do not stop at the model's end tokens (stop tokens and strings still count) */
-    const sterna_token *stop_token; /* tokens that end a sample; the token itself is reported */
-    int32_t n_stop_token;           /* 0 ... STERNA_MAX_STOP */
-    const char *const *stop;        /* NUL-terminated strings that end a sample, wherever tokens begin */
-    int32_t n_stop;                 /* 0 ... STERNA_MAX_STOP */
-    float temperature;              /* 0 = the likeliest token, always */
-    int32_t top_k;                  /* keep the k likeliest; 0 = all */
-    float typical_p; /* keep the most typical ones up to this mass (Meister et al. 2022, "Locally typical
-                      * sampling"); 1 = all */
-    float top_p;     /* keep the likeliest up to this mass; 1 = all */
-    float min_p;     /* keep those with min_p times the probability of the likeliest; 0 = all */
+    int32_t n_predict; /* generated tokens at most; [-1] = until an end or the context is full */
+    int32_t n_sample;  /* continuations of the prompt, 1 ... STERNA_MAX_SAMPLE [1]; the same ones at
+                          temperature 0 */
+    int32_t n_logprob; /* likeliest tokens reported beside each generated one, 0 ... STERNA_MAX_LOGPROB [0] */
+    int32_t n_draft;   /* draft tokens per step, from 0 to the engine's n_draft; [-1] = as many as that */
+    bool ignore_end; /* do not stop at the model's end tokens (stop tokens and strings still count) [false] */
+    const sterna_token *stop_token; /* tokens that end a sample: reported as the last token, without text */
+    int32_t n_stop_token;           /* 0 ... STERNA_MAX_STOP [0] */
+    const char *const *stop; /* NUL-terminated strings that end a sample when its text has them, whatever
+                              * tokens they are made of; the prompt's text does not count */
+    int32_t n_stop;          /* 0 ... STERNA_MAX_STOP [0] */
+    float temperature;       /* [0] = the likeliest token, whatever the filters say */
+    int32_t top_k;           /* keep the k likeliest; [0] = all */
+    float typical_p; /* 0 ... 1: keep the most typical ones up to this mass (Meister et al. 2022, "Locally
+                      * typical sampling"); [1] = all */
+    float top_p;     /* 0 ... 1: keep the likeliest up to this mass; [1] = all */
+    float min_p;     /* 0 ... 1: keep those with min_p times the probability of the likeliest; [0] = all */
     /* Penalties look at the last penalty_last_n tokens, prompt included: a logit of a token that occurs there
      * is divided by `repetition_penalty` if it is positive, else multiplied; then frequency_penalty times its
      * number of occurrences, and presence_penalty once, are subtracted. */
-    float repetition_penalty; /* 1 = none; greater than 0 */
-    float presence_penalty;   /* 0 = none */
-    float frequency_penalty;  /* 0 = none */
-    int32_t penalty_last_n;   /* 0 ... STERNA_MAX_PENALTY_LAST */
-    const sterna_bias *bias;  /* distinct tokens */
-    int32_t n_bias;           /* 0 ... STERNA_MAX_BIAS */
-    uint64_t seed; /* random numbers are Philox4x32-10 of (seed, sample, index of the generated token) */
+    float repetition_penalty;      /* greater than 0; [1] = none */
+    float presence_penalty;        /* [0] = none */
+    float frequency_penalty;       /* [0] = none */
+    int32_t penalty_last_n;        /* 0 ... STERNA_MAX_PENALTY_LAST [64] */
+    const sterna_logit_bias *bias; /* distinct tokens */
+    int32_t n_bias;                /* 0 ... STERNA_MAX_BIAS */
+    uint64_t seed; /* random numbers are Philox4x32-10 of (seed, sample, index of the generated token) [0] */
+    void *user;    /* comes back with every event */
 } sterna_request;
 
 STERNA_API void sterna_request_defaults(sterna_request *request);
@@ -321,9 +333,10 @@ STERNA_API sterna_status sterna_cancel(sterna_engine *engine, sterna_request_id 
 STERNA_API int64_t sterna_step(sterna_engine *engine, sterna_error *error);
 
 typedef enum sterna_finish {
-    STERNA_FINISH_NONE,   /* not finished */
-    STERNA_FINISH_STOP,   /* an end token, a stop token or a stop string */
-    STERNA_FINISH_LENGTH, /* n_predict or the context is exhausted */
+    STERNA_FINISH_NONE, /* not finished */
+    STERNA_FINISH_STOP, /* the event's token is an end or stop token, or a stop string is met: its `stop` >= 0
+                         */
+    STERNA_FINISH_LENGTH, /* n_generated is n_predict, or the context is full */
     STERNA_FINISH_CANCEL,
     STERNA_FINISH_ERROR /* `error` of the event says why */
 } sterna_finish;
@@ -333,17 +346,19 @@ typedef struct sterna_logprob {
     float logprob; /* natural logarithm of its probability before penalties, biases and filters */
 } sterna_logprob;
 
-/* One generated token, or the end of a sample, or both. */
+/* One generated token, or the end of a sample, or both. The library makes it and sets struct_size: programs
+ * that may meet an older library copy no more than that. */
 typedef struct sterna_event {
     size_t struct_size;
     sterna_request_id id;
+    void *user;           /* the request's */
     int32_t sample;       /* 0 ... n_sample - 1 */
     sterna_token token;   /* -1 when the event carries no token */
     float logprob;        /* of the token, as in sterna_logprob */
     sterna_finish finish; /* other than NONE: the last event of this sample */
     /* Text that may be shown now: whole characters, nothing of a stop string, and nothing that may still
-     * become one. With the last event everything that was held back comes out. Not NUL-terminated; empty
-     * without a tokenizer. */
+     * become one. With the last event everything that was held back comes out. A token that ends the sample
+     * has no text. Not NUL-terminated; empty without a tokenizer. */
     const char *text;
     int32_t n_text;            /* bytes */
     const sterna_logprob *top; /* the likeliest tokens, descending */
@@ -389,8 +404,9 @@ typedef struct sterna_statistics {
 STERNA_API sterna_status sterna_engine_statistics(const sterna_engine *engine, sterna_statistics *statistics);
 
 /* Scores tokens: log-probability of tokens[i] given tokens[0 ... i-1] for i = first ... n-1 into
- * logprob[i - first], computed as one batched prefill in chunks. 1 <= first <= n <= n_context. Requires an
- * engine without unfinished requests. Blocks. */
+ * logprob[i - first], computed as one batched prefill in chunks. 1 <= first <= n <= n_context. STERNA_E_BUSY
+ * while requests are unfinished. When it fails or is aborted, `logprob` may have been written in part.
+ * Blocks. */
 STERNA_API sterna_status sterna_score(sterna_engine *engine, const sterna_token *tokens, int32_t n,
                                       int32_t first, float *logprob, sterna_error *error);
 

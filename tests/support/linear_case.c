@@ -17,7 +17,7 @@ static void *memory(size_t count, size_t size)
 }
 
 /* A finite number of this type, a few of them subnormal or zero; its bits go to `to`. */
-static void put_number(sterna_type type, void *to, size_t index, uint32_t *state)
+static void put_number(sterna_matrix_type type, void *to, size_t index, uint32_t *state)
 {
     uint32_t u = case_random(state);
     if (type == STERNA_TYPE_F32)
@@ -221,10 +221,10 @@ linear_spec linear_spec_of(int i)
     static const int32_t cols[] = {1,   2,   3,   13,  15,  16,  17,  31,  32,  33,   64,   65,   127, 128,
                                    129, 191, 255, 256, 257, 384, 509, 511, 513, 1021, 1024, 1025, 2051};
     static const int32_t toks[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 65};
-    static const sterna_type scales[] = {STERNA_TYPE_F32, STERNA_TYPE_F16, STERNA_TYPE_BF16};
-    static const sterna_type types[] = {STERNA_TYPE_TERNARY, STERNA_TYPE_Q8,      STERNA_TYPE_TERNARY,
-                                        STERNA_TYPE_F32,     STERNA_TYPE_TERNARY, STERNA_TYPE_Q8,
-                                        STERNA_TYPE_F16,     STERNA_TYPE_TERNARY, STERNA_TYPE_BF16};
+    static const sterna_matrix_type scales[] = {STERNA_TYPE_F32, STERNA_TYPE_F16, STERNA_TYPE_BF16};
+    static const sterna_matrix_type types[] = {STERNA_TYPE_TERNARY, STERNA_TYPE_Q8,      STERNA_TYPE_TERNARY,
+                                               STERNA_TYPE_F32,     STERNA_TYPE_TERNARY, STERNA_TYPE_Q8,
+                                               STERNA_TYPE_F16,     STERNA_TYPE_TERNARY, STERNA_TYPE_BF16};
     uint32_t state = (uint32_t)i + 77, bits = 0;
     for (int j = 0; j < 3; j++)
         bits = case_random(&state);

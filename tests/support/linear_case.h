@@ -20,7 +20,7 @@ typedef struct linear_case {
 } linear_case;
 
 typedef struct linear_spec {
-    sterna_type type, scale_type;
+    sterna_matrix_type type, scale_type;
     int32_t rows, cols, n_tok, group, act_group;
     bool four_levels, bias, accumulate, out_scale, outliers, wide_rows;
 } linear_spec;

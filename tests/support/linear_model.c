@@ -20,7 +20,7 @@ float model_bfloat(uint16_t h)
     return x;
 }
 
-static float number(sterna_type type, const void *data, size_t index)
+static float number(sterna_matrix_type type, const void *data, size_t index)
 {
     if (type == STERNA_TYPE_F32)
         return ((const float *)data)[index];

@@ -97,7 +97,8 @@ static void make_biases(random_request *r, const random_world *w, uint64_t *rand
     int32_t first = random_below(random, w->n_vocab);
     for (int32_t i = 0; i < n; i++) {
         float bias = ban_all || random_once(random, 4) ? -INFINITY : 4.0f * tiny_uniform(random);
-        r->bias[i] = (sterna_bias){(first + 5 * i) % w->n_vocab, bias}; /* 5 divides no vocabulary in use */
+        r->bias[i] =
+            (sterna_logit_bias){(first + 5 * i) % w->n_vocab, bias}; /* 5 divides no vocabulary in use */
     }
     r->request.bias = r->bias;
     r->request.n_bias = n;

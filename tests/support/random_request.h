@@ -26,7 +26,7 @@ void random_world_fill(random_world *world, uint64_t *random);
 typedef struct random_request {
     sterna_request request; /* points into this struct */
     sterna_token prompt[RANDOM_MAX_PROMPT], stop_token[3];
-    sterna_bias bias[RANDOM_MAX_BIAS];
+    sterna_logit_bias bias[RANDOM_MAX_BIAS];
     char stop_text[2][4];
     const char *stop[2];
     st_sampling sampling; /* what the engine makes of it */
