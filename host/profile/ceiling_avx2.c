@@ -71,7 +71,9 @@ static int32_t multiply(int32_t seed)
                 sum[j] = _mm256_add_epi16(sum[j], _mm256_maddubs_epi16(codes[i + j], q));
         q = _mm256_xor_si256(q, sum[0]); /* so that passes are not the same */
     }
-    return (int32_t)result_of(sum, N);
+    for (int j = 1; j < N; j++)
+        sum[0] = _mm256_add_epi16(sum[0], sum[j]);
+    return _mm256_extract_epi32(sum[0], 0);
 }
 
 static bool supported(void)
