@@ -147,7 +147,7 @@ static void multiply_item(void *context, int64_t first, int64_t count)
     multiply_loop *l = context;
     for (int64_t i = first; i < first + count; i++)
         for (double start = st_seconds(); l->n_pass[i] < l->least || start < l->end;) {
-            l->result[i] += l->multiply(l->result[i]);
+            l->result[i] ^= l->multiply(l->result[i]);
             double now = st_seconds(), rate = now > start ? ST_CEILING_MAC / (now - start) : 0.0;
             l->rate[i] = rate > l->rate[i] ? rate : l->rate[i];
             l->n_pass[i]++;
