@@ -4,6 +4,7 @@
 
 #include "host/cli/options.h"
 
-extern const st_command st_command_throughput, st_command_serve, st_command_make_model;
+extern const st_command st_command_throughput, st_command_serve, st_command_make_model, st_command_ops,
+    st_command_model;
 
 #endif

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_FACT = 40 };
+enum { MAX_FACT = 128 };
 
 typedef struct fact {
     char key[40];
@@ -232,7 +232,7 @@ static void print_table(const st_report *r, bool md, FILE *out)
 
 /* ---- for programs ---- */
 
-static void print_csv_text(const char *text, FILE *out)
+void st_print_csv_text(const char *text, FILE *out)
 {
     if (!strpbrk(text, ",\"\r\n")) {
         fputs(text, out);
@@ -244,7 +244,7 @@ static void print_csv_text(const char *text, FILE *out)
     fputc('"', out);
 }
 
-static void print_json_text(const char *text, FILE *out)
+void st_print_json_text(const char *text, FILE *out)
 {
     fputc('"', out);
     for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
@@ -262,7 +262,7 @@ static void print_value(const st_cell *cell, bool json, FILE *out)
 {
     switch (cell->kind) {
     case ST_CELL_TEXT:
-        (json ? print_json_text : print_csv_text)(cell->text, out);
+        (json ? st_print_json_text : st_print_csv_text)(cell->text, out);
         return;
     case ST_CELL_COUNT:
         fprintf(out, "%" PRIu64, cell->count);
@@ -279,7 +279,7 @@ static void print_value(const st_cell *cell, bool json, FILE *out)
 static void print_fact_value(const fact *f, bool json, FILE *out)
 {
     if (f->kind == ST_CELL_TEXT)
-        (json ? print_json_text : print_csv_text)(f->text, out);
+        (json ? st_print_json_text : st_print_csv_text)(f->text, out);
     else
         fprintf(out, f->kind == ST_CELL_COUNT ? "%.0f" : "%.9g", f->value);
 }

@@ -46,4 +46,8 @@ void st_report_row(st_report *report, const st_cell *cells, st_audience audience
 /* False if memory ran out here or before. Whether writing succeeded is for the caller to see on `out`. */
 bool st_report_print(const st_report *report, st_format format, FILE *out);
 
+/* A text as CSV and JSON have it, with the quotes that it needs. */
+void st_print_csv_text(const char *text, FILE *out);
+void st_print_json_text(const char *text, FILE *out);
+
 #endif

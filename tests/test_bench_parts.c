@@ -1,7 +1,9 @@
 /* What sterna-bench is made of: order statistics, lists, arrivals, and models with random weights. */
+#include "bench/compare.h"
 #include "bench/lists.h"
 #include "bench/measure.h"
 #include "bench/workload.h"
+#include "host/cli/tool.h"
 #include "host/convert/synthetic.h"
 
 #include <criterion/criterion.h>
@@ -10,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+const char st_tool_name[] = "test";
 
 static bool near(double a, double b)
 {
@@ -163,6 +167,53 @@ Test(bench_parts, lists)
     static const char *const bad_mixes[] = {"8:", "8:0", "8:1,2", "8,9:1", "101", ":1", "8:inf"};
     for (size_t i = 0; i < sizeof bad_mixes / sizeof bad_mixes[0]; i++)
         cr_expect(!st_parse_mix(bad_mixes[i], 100, &mix), "%s", bad_mixes[i]);
+}
+
+Test(bench_parts, series)
+{
+    static const struct {
+        const char *text;
+        int32_t list[8];
+        int n;
+    } good[] = {
+        {"7", {7}, 1},
+        {"0,5", {0, 5}, 2},
+        {"2-5", {2, 3, 4, 5}, 4},
+        {"0-90+40", {0, 40, 80}, 3},
+        {"1-64*4", {1, 4, 16, 64}, 4},
+        {"3-50*3,4,6-7+1", {3, 9, 27, 4, 6, 7}, 6},
+        {"5-5", {5}, 1},
+        {"50-100*2147483647", {50}, 1},
+        {"99-100+2147483647", {99}, 1},
+    };
+    int32_t list[ST_MAX_SERIES];
+    int n;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        cr_expect(st_parse_series(good[i].text, 0, 100, list, &n), "%s", good[i].text);
+        cr_expect(n == good[i].n && memcmp(list, good[i].list, (size_t)n * sizeof *list) == 0, "%s",
+                  good[i].text);
+    }
+    static const char *const bad[] = {"",     "1,",    ",1",    "101",   "5-4",     "1-",    "-1",
+                                      "1-5+", "1-5+0", "1-5*1", "0-5*2", "1-5*2*2", "1+2",   "1-5-6",
+                                      "1 ",   "0-64",  "1-200", "a",     "1-5/2",   "1-9+-1"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        cr_expect(!st_parse_series(bad[i], 0, 100, list, &n), "%s", bad[i]);
+    cr_expect(st_parse_series("0-63", 0, 100, list, &n) && n == 64 && list[63] == 63);
+}
+
+Test(bench_parts, verdicts)
+{
+    cr_expect_str_eq(st_compare_verdict(1.11, 10.0), "faster");
+    cr_expect_str_eq(st_compare_verdict(1.09, 10.0), "same");
+    cr_expect_str_eq(st_compare_verdict(0.92, 10.0), "same");
+    cr_expect_str_eq(st_compare_verdict(0.90, 10.0), "slower");
+    cr_expect_str_eq(st_compare_verdict(1.01, NAN), "faster");
+    cr_expect(near(st_compare_spread(3.0, 4.0), 5.0));
+    char key[ST_COMPARE_KEY] = "";
+    st_compare_key_text(key, "a");
+    st_compare_key_number(key, 4096);
+    st_compare_key_number(key, NAN);
+    cr_expect_str_eq(key, "a|4096|-|");
 }
 
 Test(bench_parts, arrivals_are_poisson)

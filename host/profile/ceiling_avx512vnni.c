@@ -4,7 +4,17 @@
 #if defined(__AVX512VNNI__) && defined(__AVX512F__)
 #include <immintrin.h>
 
-static uint64_t read_block(const unsigned char *block)
+enum { AHEAD = 2048 }; /* bytes that prefetches are in front */
+
+static uint64_t result_of(const __m512i *sum, int n)
+{
+    __m512i all = sum[0];
+    for (int j = 1; j < n; j++)
+        all = _mm512_xor_si512(all, sum[j]);
+    return (uint64_t)_mm512_reduce_add_epi64(all);
+}
+
+static uint64_t read_in_order(const unsigned char *block)
 {
     const __m512i *v = (const __m512i *)(const void *)block;
     __m512i sum[8];
@@ -13,26 +23,48 @@ static uint64_t read_block(const unsigned char *block)
     for (int i = 0; i < ST_CEILING_BLOCK / 64; i += 8)
         for (int j = 0; j < 8; j++)
             sum[j] = _mm512_xor_si512(sum[j], _mm512_load_si512(v + i + j));
-    for (int j = 1; j < 8; j++)
-        sum[0] = _mm512_xor_si512(sum[0], sum[j]);
-    return (uint64_t)_mm512_reduce_add_epi64(sum[0]);
+    return result_of(sum, 8);
 }
 
-static int32_t multiply(const unsigned char *codes, const int8_t *activations)
+static uint64_t read_streams(const unsigned char *block)
 {
-    const __m512i *v = (const __m512i *)(const void *)codes;
+    enum { PART = ST_CEILING_BLOCK / 64 / ST_CEILING_STREAM };
+    const __m512i *v = (const __m512i *)(const void *)block;
+    __m512i sum[2 * ST_CEILING_STREAM];
+    for (int j = 0; j < 2 * ST_CEILING_STREAM; j++)
+        sum[j] = _mm512_setzero_si512();
+    for (int i = 0; i < PART; i += 2)
+        for (int j = 0; j < 2 * ST_CEILING_STREAM; j++)
+            sum[j] = _mm512_xor_si512(sum[j], _mm512_load_si512(v + j / 2 * PART + i + j % 2));
+    return result_of(sum, 2 * ST_CEILING_STREAM);
+}
+
+static uint64_t read_prefetch(const unsigned char *block)
+{
+    const __m512i *v = (const __m512i *)(const void *)block;
     __m512i sum[8];
     for (int j = 0; j < 8; j++)
         sum[j] = _mm512_setzero_si512();
-    for (int r = 0; r < ST_CEILING_REPEAT; r++) {
-        __m512i q = _mm512_load_si512((const __m512i *)(const void *)activations + r);
-        for (int i = 0; i < ST_CEILING_CODES / 64; i += 8)
-            for (int j = 0; j < 8; j++)
-                sum[j] = _mm512_dpbusd_epi32(sum[j], _mm512_load_si512(v + i + j), q);
-    }
-    for (int j = 1; j < 8; j++)
+    for (int i = 0; i < ST_CEILING_BLOCK / 64; i += 8)
+        for (int j = 0; j < 8; j++) {
+            _mm_prefetch((const char *)(v + i + j) + AHEAD, _MM_HINT_T0);
+            sum[j] = _mm512_xor_si512(sum[j], _mm512_load_si512(v + i + j));
+        }
+    return result_of(sum, 8);
+}
+
+static int32_t multiply(int32_t seed)
+{
+    enum { N = ST_CEILING_ACCUMULATORS };
+    __m512i sum[N], codes = _mm512_set1_epi8((char)seed), q = _mm512_set1_epi8((char)(seed | 1));
+    for (int j = 0; j < N; j++)
+        sum[j] = _mm512_set1_epi32(j);
+    for (int i = 0; i < ST_CEILING_MAC / 64 / N; i++)
+        for (int j = 0; j < N; j++)
+            sum[j] = _mm512_dpbusd_epi32(sum[j], codes, q);
+    for (int j = 1; j < N; j++)
         sum[0] = _mm512_add_epi32(sum[0], sum[j]);
-    return _mm512_reduce_add_epi32(sum[0]);
+    return _mm_cvtsi128_si32(_mm512_castsi512_si128(sum[0])); /* as every lane */
 }
 
 static bool supported(void)
@@ -41,7 +73,8 @@ static bool supported(void)
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vnni");
 }
 
-const st_ceiling_loops st_ceiling_avx512vnni = {"avx512vnni", "vnni", supported, read_block, multiply};
+const st_ceiling_loops st_ceiling_avx512vnni = {
+    "avx512vnni", "avx512vnni", supported, {read_in_order, read_streams, read_prefetch}, multiply};
 #else
-const st_ceiling_loops st_ceiling_avx512vnni = {"avx512vnni", "vnni", NULL, NULL, NULL};
+const st_ceiling_loops st_ceiling_avx512vnni = {.name = "avx512vnni", .word = "avx512vnni"};
 #endif
