@@ -12,6 +12,7 @@ typedef struct fact {
     st_cell_kind kind;
     char *text;
     double value;
+    uint64_t count;
 } fact;
 
 typedef struct row {
@@ -99,7 +100,7 @@ void st_report_fact(st_report *report, const char *key, st_cell_kind kind, const
         return;
     }
     fact *f = &report->facts[report->n_fact];
-    *f = (fact){.kind = kind, .value = value};
+    *f = (fact){.kind = kind, .value = value, .count = kind == ST_CELL_COUNT ? (uint64_t)value : 0};
     snprintf(f->key, sizeof f->key, "%s", key);
     if (kind == ST_CELL_TEXT) {
         f->text = malloc(strlen(text) + 1);
@@ -110,6 +111,13 @@ void st_report_fact(st_report *report, const char *key, st_cell_kind kind, const
         strcpy(f->text, text);
     }
     report->n_fact++;
+}
+
+void st_report_count(st_report *report, const char *key, uint64_t count)
+{
+    st_report_fact(report, key, ST_CELL_COUNT, NULL, 0.0);
+    if (!report->failed)
+        report->facts[report->n_fact - 1].count = count;
 }
 
 void st_report_row(st_report *report, const st_cell *cells, st_audience audience)
@@ -176,7 +184,7 @@ static void print_facts(const st_report *r, bool md, FILE *out)
         const fact *f = &r->facts[i];
         char number[48] = "";
         if (f->kind == ST_CELL_COUNT)
-            snprintf(number, sizeof number, "%.0f", f->value);
+            snprintf(number, sizeof number, "%" PRIu64, f->count);
         else if (f->kind == ST_CELL_REAL)
             snprintf(number, sizeof number, "%g", f->value);
         const char *value = f->kind == ST_CELL_TEXT ? f->text : number;
@@ -280,8 +288,10 @@ static void print_fact_value(const fact *f, bool json, FILE *out)
 {
     if (f->kind == ST_CELL_TEXT)
         (json ? st_print_json_text : st_print_csv_text)(f->text, out);
+    else if (f->kind == ST_CELL_COUNT)
+        fprintf(out, "%" PRIu64, f->count);
     else
-        fprintf(out, f->kind == ST_CELL_COUNT ? "%.0f" : "%.9g", f->value);
+        fprintf(out, "%.9g", f->value);
 }
 
 static void print_csv(const st_report *r, FILE *out)

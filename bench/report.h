@@ -41,6 +41,8 @@ st_report *st_report_create(const st_column *columns, int n_column);
 void st_report_destroy(st_report *report);
 /* Strings are copied. `key` as in JSON. */
 void st_report_fact(st_report *report, const char *key, st_cell_kind kind, const char *text, double value);
+/* A whole number of any size, which a double may not hold: a seed. */
+void st_report_count(st_report *report, const char *key, uint64_t count);
 /* `cells` has one for each column. */
 void st_report_row(st_report *report, const st_cell *cells, st_audience audience);
 /* False if memory ran out here or before. Whether writing succeeded is for the caller to see on `out`. */

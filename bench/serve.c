@@ -322,7 +322,7 @@ static int report_facts(serve *s, sterna_engine *engine)
         st_report_fact(r, "common_share", ST_CELL_REAL, NULL, s->workload.common_share);
         st_report_fact(r, "predict_range", ST_CELL_TEXT, p->predict, 0);
         st_report_fact(r, "prefix_cache", ST_CELL_TEXT, p->prefix_cache, 0);
-        st_report_fact(r, "seed", ST_CELL_COUNT, NULL, (double)p->seed);
+        st_report_count(r, "seed", p->seed);
         st_report_fact(r, "clock", ST_CELL_TEXT, p->clock, 0);
         st_report_fact(r, "percentiles", ST_CELL_TEXT, "nearest rank", 0);
     }

@@ -322,7 +322,7 @@ static int measure(bench *b, const sterna_model *model, run *runs, st_report *re
         st_report_fact(report, "prefix", ST_CELL_COUNT, NULL, p->prefix);
         st_report_fact(report, "predict", ST_CELL_COUNT, NULL, p->predict);
         st_report_fact(report, "repetitions", ST_CELL_COUNT, NULL, p->repetitions);
-        st_report_fact(report, "seed", ST_CELL_COUNT, NULL, (double)p->seed);
+        st_report_count(report, "seed", p->seed);
     }
     code = measure_with(b, runs, report);
     sterna_engine_close(&b->engine);
