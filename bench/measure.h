@@ -7,6 +7,11 @@
 double st_clock(void);     /* seconds, monotonic */
 double st_clock_cpu(void); /* seconds of computing by all threads of the process */
 
+/* The largest resident set of the process since the last st_peak_reset(), in bytes; 0 where the system does
+ * not tell. */
+void st_peak_reset(void);
+uint64_t st_peak_bytes(void);
+
 /* ---- random numbers: splitmix64, so that a seed means the same everywhere ---- */
 uint64_t st_draw(uint64_t *state);
 double st_draw_unit(uint64_t *state); /* (0, 1) */

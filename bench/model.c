@@ -246,6 +246,17 @@ static sterna_status open_ceilings(plan *p, int machine)
                             CEILING_SECONDS, &p->ceilings, &p->error);
 }
 
+static void note_load(st_model_machine *m, const sterna_engine *engine, double seconds)
+{
+    sterna_statistics s = {.struct_size = sizeof s};
+    if (m->load_seconds > 0.0)
+        return;
+    sterna_engine_statistics(engine, &s);
+    m->load_seconds = seconds;
+    m->load_bytes = st_peak_bytes();
+    m->kv_bytes = s.kv_bytes;
+}
+
 static int open_passes(plan *p, int machine, int32_t n_sequence, int64_t positions)
 {
     st_setup_params setup = p->params->setup;
@@ -255,9 +266,12 @@ static int open_passes(plan *p, int machine, int32_t n_sequence, int64_t positio
     *s = (st_passes){
         .n_vocab = p->result->model.n_vocab, .n_batch = setup.batch_size, .seed = p->params->seed};
     st_setup_progress("opening");
+    st_peak_reset();
+    double start = st_clock();
     int code = st_setup_engine("model", &setup, &size, p->model, &s->engine);
     if (code != ST_EXIT_OK)
         return code;
+    note_load(&p->result->machine[machine], s->engine, st_clock() - start);
     p->result->device = (sterna_device_info){.struct_size = sizeof p->result->device};
     sterna_engine_device(s->engine, &p->result->device);
     if (strcmp(p->result->device.name, "cpu") != 0)
@@ -438,7 +452,9 @@ static void name_cpu(st_model_result *r)
 static int model_run(const void *params)
 {
     const model_params *q = params;
-    st_model_result result = {.n_batch = q->setup.batch_size, .repetitions = q->repetitions};
+    st_model_result result = {.n_batch = q->setup.batch_size,
+                              .repetitions = q->repetitions,
+                              .head = q->setup.head == STERNA_HEAD_Q8 ? "q8" : "f16"};
     plan p = {.params = q, .result = &result};
     sterna_model *model = NULL;
     st_compare *compare = NULL;
@@ -498,6 +514,7 @@ static const st_option options[] = {
     {"--no-warmup", NULL, ST_OPTION_FLAG, AT(no_warm_up), 0, 0, NULL,
      "without the first run that is not counted"},
     {"--batch-size", NULL, ST_OPTION_INT, AT(setup.batch_size), 1, 8192, "N", "tokens per step at most"},
+    ST_HEAD_ROW(AT(setup.head)),
     {"--device", NULL, ST_OPTION_TEXT, AT(setup.device), 0, 0, "NAME",
      "where to run; sterna devices lists them"},
     {"--seed", NULL, ST_OPTION_SEED, AT(seed), 0, 0, "N", "seed of the tokens"},
@@ -533,6 +550,10 @@ const st_command st_command_model = {
         "as\n"
         "there is something behind them, and ours. For drafts, shared prefixes and mixed steps see "
         "throughput.\n"
+        "\n"
+        "load: seconds until an engine is open, and the most memory that was resident by then, with the "
+        "pages of\n"
+        "the file that are mapped; a file that is not in the page cache is read from its disk meanwhile.\n"
         "\n"
         "--compare: x faster is t/s / old t/s +- the deviations of both; within them the verdict is "
         "\"same\".\n"

@@ -75,12 +75,16 @@ typedef struct st_model_machine {
     int32_t n_thread;
     bool measured;
     st_ceiling read;
+    double load_seconds; /* to open the first engine with so many threads */
+    uint64_t load_bytes; /* resident at most until then; 0 = unknown */
+    uint64_t kv_bytes;
 } st_model_machine;
 
 typedef struct st_model_result {
     st_model_format format;
     const char *file; /* model or shape */
     int32_t n_batch, repetitions;
+    const char *head;
     sterna_model_info model;
     sterna_device_info device;
     char cpu[192];

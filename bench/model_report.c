@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const st_model_keys[] = {"model_type", "backends", "n_threads", "n_batch", "test"};
+const char *const st_model_keys[] = {"model_type", "backends", "n_threads", "n_batch", "head", "test"};
 const int st_model_n_key = sizeof st_model_keys / sizeof st_model_keys[0];
 
 /* ---- figures ---- */
@@ -59,6 +59,7 @@ static int find_old(const st_model_result *r, const st_model_row *row, st_compar
     st_compare_key_text(key, r->device.name);
     st_compare_key_number(key, r->machine[row->machine].n_thread);
     st_compare_key_number(key, r->n_batch);
+    st_compare_key_text(key, r->head);
     st_compare_key_text(key, row->test);
     return compare ? st_compare_find(compare, key) : -1;
 }
@@ -200,6 +201,10 @@ static void emit_bytes(emitter *e, const st_model_result *r, const st_model_row 
     emit_real(e, "gigabytes_per_second", gigabytes_of(r, row));
     emit_real(e, "read_percent", read_percent_of(r, row));
     emit_real(e, "read_gigabytes_per_second", m->measured ? 1e-9 * m->read.rate : (double)NAN);
+    emit_text(e, "head", r->head);
+    emit_real(e, "load_seconds", m->load_seconds);
+    emit_real(e, "load_peak_bytes", m->load_bytes ? (double)m->load_bytes : (double)NAN);
+    emit_count(e, "kv_bytes", m->kv_bytes);
 }
 
 static void emit_ratio(emitter *e, const char *which, ratio x)
@@ -451,10 +456,22 @@ static bool print_table(const st_model_result *r, bool batched, st_compare *comp
     return good;
 }
 
+static void print_load(const st_model_machine *m, uint64_t file_bytes, const char *start, FILE *out)
+{
+    fprintf(out, "%sload, %d threads: %.2f s", start, m->n_thread, m->load_seconds);
+    if (m->load_bytes)
+        fprintf(out, ", at most %.0f MB resident (file %.0f MB, KV %.0f MB)", 1e-6 * (double)m->load_bytes,
+                1e-6 * (double)file_bytes, 1e-6 * (double)m->kv_bytes);
+    fputc('\n', out);
+}
+
 static void print_notes(const st_model_result *r, const st_compare *compare, FILE *out)
 {
     const char *start = r->format == ST_MODEL_MD ? "- " : "";
     fprintf(out, "\n%sversion: %s\n%sdevice: %s\n", start, sterna_version(), start, r->device.description);
+    fprintf(out, "%shead: %s\n", start, r->head);
+    for (int i = 0; i < ST_MAX_SERIES && r->machine[i].n_thread; i++)
+        print_load(&r->machine[i], r->model.file_bytes, start, out);
     for (int i = 0; i < ST_MAX_SERIES && r->machine[i].n_thread; i++) {
         const st_ceiling *c = &r->machine[i].read;
         if (r->machine[i].measured)

@@ -240,6 +240,7 @@ int st_setup_engine(const char *command, const st_setup_params *params, const st
     p.n_sequence = size->n_sequence;
     p.n_batch = params->batch_size;
     p.n_draft = params->draft;
+    p.head = (sterna_head)params->head;
     p.prefill = size->prefill;
     p.no_prefix_cache = !size->prefix_cache;
     p.log = show_warning;
@@ -272,6 +273,7 @@ void st_setup_facts(const char *command, const st_setup_params *params, const st
     st_report_fact(report, "device_description", ST_CELL_TEXT, device->description, 0);
     st_report_fact(report, "threads", ST_CELL_COUNT, NULL, params->threads);
     st_report_fact(report, "batch_size", ST_CELL_COUNT, NULL, params->batch_size);
+    st_report_fact(report, "head", ST_CELL_TEXT, params->head == STERNA_HEAD_Q8 ? "q8" : "f16", 0);
     st_report_fact(report, "draft", ST_CELL_COUNT, NULL, params->draft);
 }
 

@@ -16,7 +16,7 @@ typedef struct st_shape_params {
 typedef struct st_setup_params {
     const char *model, *model_dir, *device;
     st_shape_params shape;
-    int32_t threads, batch_size, draft;
+    int32_t threads, batch_size, draft, head;
 } st_setup_params;
 
 /* clang-format off */
@@ -42,6 +42,7 @@ typedef struct st_setup_params {
      "CPU threads; 0 = physical cores"},                                                                     \
     {"--batch-size", "-b", ST_OPTION_INT, offsetof(params, field.batch_size), 1, 8192, "N",                  \
      "tokens per step at most"},                                                                             \
+    ST_HEAD_ROW(offsetof(params, field.head)),                                                               \
     {"--draft", NULL, ST_OPTION_INT, offsetof(params, field.draft), 0, STERNA_MAX_DRAFT, "N",                \
      "speculation: draft tokens per sequence and step at most; 0 = off"}
 /* clang-format on */

@@ -351,7 +351,13 @@ Test(checked, weights_that_contradict_themselves)
     scene s = scene_open();
     static uint8_t codes[64];
     static const float scales[4] = {1, 1, 1, 1};
-    st_matrix m = {ST_TERNARY, ST_F32, 4, 64, 0, false, 16, codes, scales};
+    st_matrix m = {.type = ST_TERNARY,
+                   .scale_type = ST_F32,
+                   .rows = 4,
+                   .cols = 64,
+                   .row_bytes = 16,
+                   .data = codes,
+                   .scale = scales};
     st_matrix wide[2] = {m, m};
     st_weight *w = NULL;
     sterna_error error;

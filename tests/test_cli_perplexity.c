@@ -115,6 +115,39 @@ Test(cli_perplexity, agrees_with_forced_generation, .timeout = 120)
     spawned_free(&s);
 }
 
+/* --against: the figures of a run with the other head, the sides exchanged. */
+Test(cli_perplexity, compares_heads, .timeout = 60)
+{
+    json_t *result[2], *against[2];
+    static const char *const heads[] = {"f16", "q8"};
+    for (int i = 0; i < 2; i++) {
+        spawned s = RUN(NULL, "perplexity", "-m", DEMO_MODEL, "-f", TEXT, "-c", "128", "--chunks", "8",
+                        "--json", "--head", heads[i], "--against", heads[1 - i]);
+        result[i] = json_loads(s.out, 0, NULL);
+        against[i] = json_object_get(result[i], "against");
+        cr_assert(s.code == 0 && against[i], "%s%s", s.out, s.err);
+        cr_expect_str_eq(json_string_value(json_object_get(against[i], "head")), heads[1 - i]);
+        spawned_free(&s);
+    }
+    double ppl[2], n = (double)number_of(result[0], "n_scored"),
+                   same = (double)number_of(against[0], "same_top");
+    for (int i = 0; i < 2; i++)
+        ppl[i] = json_real_value(json_object_get(result[i], "perplexity"));
+    cr_expect(ppl[0] != ppl[1] && near(ppl[0], ppl[1], 0.01), "%g %g", ppl[0], ppl[1]);
+    for (int i = 0; i < 2; i++) {
+        cr_expect_eq(json_real_value(json_object_get(against[i], "perplexity")), ppl[1 - i]);
+        cr_expect(near(json_real_value(json_object_get(against[i], "change_percent")),
+                       100 * (ppl[i] / ppl[1 - i] - 1), 1e-9));
+        cr_expect_eq((double)number_of(against[i], "same_top"), same);
+        cr_expect(
+            near(json_real_value(json_object_get(against[i], "same_top_percent")), 100 * same / n, 1e-9));
+        json_decref(result[i]);
+    }
+    cr_expect(same > 0.9 * n && same < n, "%g of %g", same, n);
+    expect_failure(RUN(NULL, "perplexity", "-m", DEMO_MODEL, "-f", TEXT, "--against", "f16"), 2,
+                   "sterna perplexity: --against f16: that is --head itself\n");
+}
+
 /* A text that mentions control tokens is a text. */
 Test(cli_perplexity, names_of_tokens_are_words, .timeout = 60)
 {

@@ -28,11 +28,11 @@ Test(model, tiny_files_of_every_kind_open_and_decode)
                 int64_t n = sterna_tokenize(model, "hi!", 3, tokens, 8, true, false, &error);
                 cr_assert_eq(n, STERNA_TEXT ? 4 : STERNA_E_UNSUPPORTED, "%s", error.message);
                 st_decoded d;
-                cr_assert_eq(st_model_matrix(model, ST_ROLE_TOKEN_EMBD, 0, &d, &error), STERNA_OK, "%s",
+                cr_assert_eq(st_model_matrix(model, ST_ROLE_TOKEN_EMBD, 0, NULL, &d, &error), STERNA_OK, "%s",
                              error.message);
                 cr_assert_eq(st_matrix_check(&d.matrix, &error), STERNA_OK, "%s", error.message);
                 st_decoded_free(&d);
-                cr_assert_eq(st_model_matrix(model, ST_ROLE_FFN_DOWN, 1, &d, &error), STERNA_OK, "%s",
+                cr_assert_eq(st_model_matrix(model, ST_ROLE_FFN_DOWN, 1, NULL, &d, &error), STERNA_OK, "%s",
                              error.message);
                 cr_assert_eq(d.matrix.type, ST_TERNARY);
                 cr_assert_eq(d.matrix.group, i < 2 && spec.scales == TINY_SCALE_GROUP ? 256 : 0);
@@ -85,16 +85,16 @@ Test(model, optional_tensors_reach_their_roles)
     sterna_model *model = tiny_open(&spec);
     sterna_error error = {0};
     st_decoded d;
-    cr_assert_eq(st_model_matrix(model, ST_ROLE_ATTN_K, 1, &d, &error), STERNA_OK, "%s", error.message);
+    cr_assert_eq(st_model_matrix(model, ST_ROLE_ATTN_K, 1, NULL, &d, &error), STERNA_OK, "%s", error.message);
     cr_expect(d.matrix.rows == 128 && d.matrix.cols == 256 && d.bias);
     cr_expect(d.out_scale > 0.7f && d.out_scale < 1.3f && d.out_scale != 1.0f);
     cr_expect(d.bias[0] != 0 && d.bias[127] != 0 && fabsf(d.bias[127]) <= 0.25f);
     st_decoded_free(&d);
     cr_expect(!d.memory && !d.bias);
-    cr_assert_eq(st_model_matrix(model, ST_ROLE_FFN_UP, 0, &d, &error), STERNA_OK, "%s", error.message);
+    cr_assert_eq(st_model_matrix(model, ST_ROLE_FFN_UP, 0, NULL, &d, &error), STERNA_OK, "%s", error.message);
     cr_expect(d.matrix.rows == 512 && !d.bias && d.out_scale != 1.0f);
     st_decoded_free(&d);
-    cr_assert_eq(st_model_matrix(model, ST_ROLE_OUTPUT, 1, &d, &error), STERNA_OK, "%s", error.message);
+    cr_assert_eq(st_model_matrix(model, ST_ROLE_OUTPUT, 1, NULL, &d, &error), STERNA_OK, "%s", error.message);
     cr_expect(d.matrix.type == ST_Q8 && d.matrix.rows == 272 && d.out_scale == 1.0f);
     st_decoded_free(&d);
     float freqs[48];
@@ -104,7 +104,7 @@ Test(model, optional_tensors_reach_their_roles)
     cr_expect_eq(st_model_bytes(model, ST_ROLE_ROPE_FREQS, 0), 48 * 4);
     cr_expect_eq(st_model_bytes(model, ST_ROLE_ATTN_Q, 0), 4 * 128 * 66);
     cr_expect_eq(st_model_bytes(model, ST_ROLE_ATTN_SUB_NORM, 0), 0);
-    cr_expect_eq(st_model_matrix(model, ST_ROLE_ATTN_Q, 0, &d, NULL), STERNA_OK);
+    cr_expect_eq(st_model_matrix(model, ST_ROLE_ATTN_Q, 0, NULL, &d, NULL), STERNA_OK);
     st_decoded_free(&d);
     sterna_model_close(&model);
 }
@@ -119,7 +119,7 @@ Test(model, encodings_agree)
         spec.matrix = matrices[i];
         sterna_model *model = tiny_open(&spec);
         sterna_error error = {0};
-        cr_assert_eq(st_model_matrix(model, ST_ROLE_ATTN_V, 1, &d[i], &error), STERNA_OK, "%s",
+        cr_assert_eq(st_model_matrix(model, ST_ROLE_ATTN_V, 1, NULL, &d[i], &error), STERNA_OK, "%s",
                      error.message);
         sterna_model_close(&model);
         for (int64_t at = 0; at < 128 * 256; at++)

@@ -223,7 +223,7 @@ Test(model_bad, poisoned_tensors_are_refused_when_decoded)
         st_decoded d;
         sterna_status status = st_role_is_vector(cases[i].role)
                                    ? st_model_vector(model, cases[i].role, 1, vector, 256, &error)
-                                   : st_model_matrix(model, cases[i].role, 1, &d, &error);
+                                   : st_model_matrix(model, cases[i].role, 1, NULL, &d, &error);
         cr_expect_eq(status, STERNA_E_FORMAT);
         cr_expect(strstr(error.message, cases[i].message), "\"%s\" lacks \"%s\"", error.message,
                   cases[i].message);
@@ -238,7 +238,7 @@ Test(model_bad, absent_roles_are_named)
     sterna_error error = {0};
     st_decoded d;
     float vector[256];
-    cr_expect_eq(st_model_matrix(model, ST_ROLE_OUTPUT, 0, &d, &error), STERNA_E_ARGUMENT);
+    cr_expect_eq(st_model_matrix(model, ST_ROLE_OUTPUT, 0, NULL, &d, &error), STERNA_E_ARGUMENT);
     cr_expect(strstr(error.message, "the model has no tensor 'output'"), "%s", error.message);
     cr_expect_eq(st_model_vector(model, ST_ROLE_ATTN_SUB_NORM, 1, vector, 256, &error), STERNA_E_ARGUMENT);
     cr_expect(strstr(error.message, "the model has no tensor 'attn_sub_norm' (layer 1)"), "%s",
@@ -272,7 +272,7 @@ Test(model_bad, bit_flips_are_safe)
         for (int role = 0; model && role < ST_ROLE_COUNT; role++) {
             st_decoded d;
             if (!st_role_is_vector((st_role)role) && st_model_has(model, (st_role)role, 0) &&
-                st_model_matrix(model, (st_role)role, 0, &d, &error) == STERNA_OK)
+                st_model_matrix(model, (st_role)role, 0, NULL, &d, &error) == STERNA_OK)
                 st_decoded_free(&d);
         }
         sterna_model_close(&model);

@@ -457,7 +457,7 @@ Test(ternary, vectors_widen_exactly_and_must_be_finite)
 Test(ternary, encodings_without_a_decoder_and_wrong_sizes_are_refused)
 {
     unsigned char file[144] = {0};
-    st_packed p = {st_encoding_candidate(12, 0), 1, 256, file, 144, "file", "t"};
+    st_packed p = {st_encoding_candidate(12, 0), 1, 256, file, 144, "file", "t", NULL};
     st_decoded d;
     sterna_error error = {0};
     cr_expect_eq(st_ternary_decode(&p, &d, &error), STERNA_E_UNSUPPORTED);

@@ -20,6 +20,7 @@ typedef struct st_matrix {
     int32_t group;     /* columns per scale: 0 (whole row), 32, 64, 128 or 256; the last group may be short */
     bool has_code3;    /* TERNARY: some value is +2 */
     size_t row_bytes;  /* distance between rows of `data` */
+    bool lasting;      /* `data` stays as it is while a weight made of it lives: it may be used in place */
     const void *data;  /* [rows][row_bytes]; not owned */
     const void *scale; /* [rows][st_matrix_groups()]; NULL for dense types; not owned */
 } st_matrix;

@@ -171,10 +171,11 @@ st_quantised st_quantise(const float *x, int64_t n, int8_t *code)
     }
     float a = st_float(top), factor = 127.0f / a;
     int32_t sum = 0;
-    for (int64_t i = 0; i < n; i++) {
-        float q = rintf(x[i] * factor);
-        code[i] = q >= -127.0f && q <= 127.0f ? (int8_t)q : 0;
-        sum += code[i];
+    for (int64_t i = 0; i < n; i++) { /* rint by addition, as in st_exp: compilers make vectors of it */
+        float q = x[i] * factor + ST_EXP_MAGIC - ST_EXP_MAGIC;
+        int32_t c = (int32_t)(q >= -127.0f && q <= 127.0f ? q : 0.0f);
+        code[i] = (int8_t)c;
+        sum += c;
     }
     return (st_quantised){.scale = a / 127.0f, .sum = sum};
 }

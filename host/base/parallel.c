@@ -116,7 +116,7 @@ static void run_tile(void *context, size_t first, size_t count)
     __tsan_release(&l->joined);
 }
 
-void st_pool_loop(st_pool *pool, int64_t n, int64_t tile, st_loop_fn fn, void *context)
+static void run(st_pool *pool, int64_t n, int64_t tile, st_loop_fn fn, void *context, uint32_t flags)
 {
     assert(n >= 0 && tile >= 1);
     if (n == 0)
@@ -128,8 +128,18 @@ void st_pool_loop(st_pool *pool, int64_t n, int64_t tile, st_loop_fn fn, void *c
     }
     loop l = {.fn = fn, .context = context};
     __tsan_release(&l.forked);
-    pthreadpool_parallelize_1d_tile_1d(pool->threads, run_tile, &l, (size_t)n, (size_t)tile, 0);
+    pthreadpool_parallelize_1d_tile_1d(pool->threads, run_tile, &l, (size_t)n, (size_t)tile, flags);
     __tsan_acquire(&l.joined);
+}
+
+void st_pool_loop(st_pool *pool, int64_t n, int64_t tile, st_loop_fn fn, void *context)
+{
+    run(pool, n, tile, fn, context, 0);
+}
+
+void st_pool_loop_once(st_pool *pool, int64_t n, int64_t tile, st_loop_fn fn, void *context)
+{
+    run(pool, n, tile, fn, context, PTHREADPOOL_FLAG_YIELD_WORKERS);
 }
 
 int st_usable_cpus(void)

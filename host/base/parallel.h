@@ -16,6 +16,10 @@ void st_pool_destroy(st_pool *pool); /* NULL is fine */
 /* Runs fn over [0, n) in tiles of `tile` items, dynamically balanced; returns when all are done. `pool` may
  * be NULL. */
 void st_pool_loop(st_pool *pool, int64_t n, int64_t tile, st_loop_fn fn, void *context);
+/* The same, after which the pool's threads sleep at once. After st_pool_loop they spin some milliseconds for
+ * the next loop, which is right within a step, but takes a core from other pools: loading alternates between
+ * the device's and the loader's. */
+void st_pool_loop_once(st_pool *pool, int64_t n, int64_t tile, st_loop_fn fn, void *context);
 
 /* Hardware threads this process may run on (at least 1). */
 int st_usable_cpus(void);

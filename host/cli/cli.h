@@ -14,6 +14,13 @@ enum {
     ST_EXIT_PIPE = 141         /* the reader of standard output went away, likewise */
 };
 
+/* The option that every command with an engine has; an int32_t of sterna_head at `offset`. */
+#define ST_HEAD_ROW(offset)                                                                                  \
+    {                                                                                                        \
+        "--head", NULL, ST_OPTION_CHOICE, offset, 0, 0, "f16|q8",                                            \
+            "LM head: f16 = as in the file; q8 = rounded to int8 at load, with int8 activations"             \
+    }
+
 extern const st_command st_command_run, st_command_chat, st_command_perplexity, st_command_info,
     st_command_devices, st_command_validate, st_command_profile;
 

@@ -64,6 +64,8 @@ static uint64_t hash_job(const st_run *run, const st_job *job)
     int32_t n_context = run->session.n_context;
     bool cut = r->n_predict < 0 || r->n_predict > n_context - r->n_prompt;
     hash_number(&hash, run->session.model_hash);
+    if (run->session.params->head != STERNA_HEAD_F16)
+        hash_number(&hash, (uint64_t)run->session.params->head);
     hash_number(&hash, (uint64_t)r->n_prompt);
     for (int32_t i = 0; i < r->n_prompt; i++)
         hash_number(&hash, (uint64_t)r->prompt[i]);

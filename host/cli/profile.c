@@ -84,6 +84,7 @@ static int measure(const profile_params *p, const sterna_model *model, st_profil
     o.device = p->session.device;
     o.n_thread = p->session.threads;
     o.n_batch = p->session.batch_size;
+    o.head = (sterna_head)p->session.head;
     o.check = p->session.check;
     o.n_prompt = p->prompt;
     o.n_generate = p->generate;
@@ -168,6 +169,7 @@ static const st_option options[] = {
      "write a trace for ui.perfetto.dev or chrome://tracing"},
     {"--html", NULL, ST_OPTION_TEXT, AT(html), 0, 0, "FILE",
      "write a page with roofline, bytes, timelines and tables"},
+    ST_HEAD_ROW(AT(session.head)),
     {"--check", NULL, ST_OPTION_FLAG, AT(session.check), 0, 0, NULL,
      "verify the arguments of every operation (slow)"},
 };
@@ -191,7 +193,7 @@ const st_command st_command_profile = {
         "positions a row sees. FP16, INT8 and INT4: the same, with the ternary matrices stored otherwise "
         "(INT8\n"
         "with an f32 scale a row, INT4 with an f16 scale a row and 128 columns); activations, KV, norms,\n"
-        "embedding and head stay as they are in the file. MAC are multiply-accumulates.\n"
+        "embedding and head stay as they are. MAC are multiply-accumulates.\n"
         "\n"
         "peak %: of the bandwidth at which this machine reads as many bytes as a step's weights have, "
         "measured\n"

@@ -102,6 +102,7 @@ sterna_engine_params st_session_engine_params(const st_session *session, const s
     params.device = session->params->device;
     params.n_thread = session->params->threads;
     params.n_batch = session->params->batch_size;
+    params.head = (sterna_head)session->params->head;
     params.check = session->params->check;
     if (context) {
         params.kv_bytes = context->kv_memory;
@@ -184,6 +185,7 @@ static const st_option session_options[] = {
     {"--device", NULL, ST_OPTION_TEXT, AT(device), 0, 0, "NAME", "where to run; see sterna devices"},
     {"--threads", "-t", ST_OPTION_INT, AT(threads), 0, 256, "N", "CPU threads; 0 = physical cores"},
     {"--batch-size", "-b", ST_OPTION_INT, AT(batch_size), 1, 8192, "N", "tokens per step at most"},
+    ST_HEAD_ROW(AT(head)),
     {"--check", NULL, ST_OPTION_FLAG, AT(check), 0, 0, NULL,
      "verify the arguments of every operation (slow)"},
 };

@@ -7,7 +7,7 @@
 /* Of every command that computes. */
 typedef struct st_session_params {
     const char *model, *device;
-    int32_t threads, batch_size;
+    int32_t threads, batch_size, head;
     bool check;
 } st_session_params;
 

@@ -136,7 +136,8 @@ typedef struct st_cpu_weight {
     float out_scale;
     int32_t n_tile, n_step, n_group;
     size_t row_bytes;    /* distance of rows; TERNARY, Q8: of tiles */
-    unsigned char *data; /* 64-byte aligned */
+    unsigned char *data; /* 64-byte aligned, unless it is the caller's */
+    bool in_place;       /* dense: `data` is the caller's, which lasts */
     void *scale;
     float *bias;            /* f32 [rows padded to 16], NULL = none */
     int32_t *outlier_start; /* [rows + 1], NULL = none */

@@ -47,7 +47,7 @@ INLINE void sums(const unsigned char *code, size_t tile_bytes, const int8_t *q, 
                 if (n_row > 1 &&
                     v % TILE_VECS == 0) /* one row reads a stream, which the processor fetches itself */
                     _mm_prefetch((const char *)((uintptr_t)at + (size_t)(n_vec / TILE_VECS) * tile_bytes),
-                                 _MM_HINT_T0);
+                                 _MM_HINT_T1);
                 w[v] = ivec_load(at);
                 u[v] = weights(w[v]);
             }

@@ -136,6 +136,14 @@ static sterna_status upload_outliers(st_cpu_weight *w, const st_outliers *o, ste
     return STERNA_OK;
 }
 
+/* Dense rows that lie as ours do need no copy if they last. Kernels load them at any alignment of elements.
+ */
+static bool is_usable(const st_cpu_weight *w, const st_matrix *parts, int n_part)
+{
+    return !is_scaled(parts->type) && n_part == 1 && parts->lasting && parts->row_bytes == w->row_bytes &&
+           st_row_bytes(parts->type, parts->cols) == w->row_bytes;
+}
+
 /* Fills in the shape; returns bytes of codes and scales a full pass reads. */
 static size_t shape(st_cpu_weight *w, const st_matrix *parts, int n_part)
 {
@@ -174,7 +182,9 @@ sterna_status st_cpu_weight_create(st_device *dev, const st_matrix *parts, int n
     size_t bytes = shape(w, parts, n_part);
     size_t padded = (size_t)w->n_tile * ST_CPU_TILE, n_scale = padded * (size_t)w->n_group;
     w->out_scale = out_scale;
-    w->data = st_alloc(bytes - n_scale * scale_size(w));
+    w->in_place = is_usable(w, parts, n_part);
+    w->data =
+        w->in_place ? (unsigned char *)(uintptr_t)parts->data : st_alloc(bytes - n_scale * scale_size(w));
     w->scale = n_scale ? st_alloc(n_scale * scale_size(w)) : NULL;
     w->bias = bias ? st_calloc(padded, sizeof(float)) : NULL;
     if (!w->data || (n_scale && !w->scale) || (bias && !w->bias)) {
@@ -194,7 +204,8 @@ sterna_status st_cpu_weight_create(st_device *dev, const st_matrix *parts, int n
         w->base.n_outlier = outliers->count;
     }
     upload u = {w, parts, n_part};
-    st_pool_loop(((st_cpu *)dev)->pool, w->n_tile, 16, upload_tiles, &u);
+    if (!w->in_place)
+        st_pool_loop_once(((st_cpu *)dev)->pool, w->n_tile, 16, upload_tiles, &u);
     w->base.has_bias = bias != NULL;
     w->base.bytes = bytes + (bias ? padded * sizeof(float) : 0) +
                     (size_t)w->base.n_outlier * (sizeof(int32_t) + sizeof(float)) +
@@ -209,7 +220,8 @@ void st_cpu_weight_destroy(st_device *dev, st_weight *weight)
     st_cpu_weight *w = (st_cpu_weight *)weight;
     if (!w)
         return;
-    st_free(w->data);
+    if (!w->in_place)
+        st_free(w->data);
     st_free(w->scale);
     st_free(w->bias);
     st_free(w->outlier_start);

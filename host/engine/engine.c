@@ -3,6 +3,7 @@
 
 #include "host/base/parallel.h"
 
+#include <stddef.h>
 #include <string.h>
 
 void sterna_engine_defaults(sterna_engine_params *params)
@@ -48,6 +49,9 @@ static sterna_status check_params(const sterna_engine_params *p, const st_config
     if (p->prefill != STERNA_PREFILL_FAIR && p->prefill != STERNA_PREFILL_FIFO)
         return st_fail(error, STERNA_E_ARGUMENT, "prefill is %d, not fair (%d) or fifo (%d)", (int)p->prefill,
                        STERNA_PREFILL_FAIR, STERNA_PREFILL_FIFO);
+    if (p->head != STERNA_HEAD_F16 && p->head != STERNA_HEAD_Q8)
+        return st_fail(error, STERNA_E_ARGUMENT, "head is %d, not f16 (%d) or q8 (%d)", (int)p->head,
+                       STERNA_HEAD_F16, STERNA_HEAD_Q8);
     return STERNA_OK;
 }
 
@@ -140,9 +144,16 @@ static sterna_status open_parts(sterna_engine *e, const sterna_engine_params *p,
                               .max_adjust = e->max_adjust,
                               .n_position = limits.n_context,
                               .n_page = limits.n_page};
-    st_progress progress = {p->progress, p->user};
+    int32_t n_thread = (int32_t)(p->n_thread ? st_min(p->n_thread, st_usable_cpus()) : st_physical_cores());
+    st_loading loading = {.head = p->head,
+                          .pool =
+                              st_pool_create(n_thread), /* NULL, where threads are short, serves as well */
+                          .progress = p->progress,
+                          .user = p->user,
+                          .log = e->log};
     if (status == STERNA_OK)
-        status = st_forward_create(&e->forward, e->model, e->dev, &sizes, &progress, error);
+        status = st_forward_create(&e->forward, e->model, e->dev, &sizes, &loading, error);
+    st_pool_destroy(loading.pool);
     if (status != STERNA_OK)
         return status;
     sterna_statistics *s = &e->statistics;
@@ -188,8 +199,8 @@ static sterna_status read_params(sterna_engine_params *params, const sterna_engi
                                  sterna_error *error)
 {
     sterna_engine_defaults(params);
-    return st_struct_read(params, sizeof *params, sizeof *params, theirs, "engine parameters",
-                          "sterna_engine_defaults", error);
+    return st_struct_read(params, sizeof *params, offsetof(sterna_engine_params, head), theirs,
+                          "engine parameters", "sterna_engine_defaults", error);
 }
 
 sterna_status sterna_engine_open(const sterna_model *model, const sterna_engine_params *theirs,

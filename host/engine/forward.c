@@ -112,8 +112,7 @@ static sterna_status create_buffers(st_forward *f, sterna_error *error)
 }
 
 sterna_status st_forward_create(st_forward *f, const sterna_model *model, st_device *dev,
-                                const st_forward_sizes *sizes, const st_progress *progress,
-                                sterna_error *error)
+                                const st_forward_sizes *sizes, const st_loading *loading, sterna_error *error)
 {
     const st_config *c = st_model_config(model);
     *f = (st_forward){.dev = dev,
@@ -126,7 +125,7 @@ sterna_status st_forward_create(st_forward *f, const sterna_model *model, st_dev
                              .n_layer = c->n_layer,
                              .n_kv_head = c->n_kv_head,
                              .head_dim = c->head_dim}};
-    sterna_status status = st_weights_create(&f->weights, model, dev, progress, error);
+    sterna_status status = st_weights_create(&f->weights, model, dev, loading, error);
     if (status == STERNA_OK)
         status = create_rope(f, model, sizes->n_position, error);
     if (status == STERNA_OK)

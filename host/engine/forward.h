@@ -37,7 +37,7 @@ typedef struct st_forward_sizes {
 
 /* `model` must outlive it. On failure the caller still calls st_forward_destroy. */
 sterna_status st_forward_create(st_forward *f, const sterna_model *model, st_device *dev,
-                                const st_forward_sizes *sizes, const st_progress *progress,
+                                const st_forward_sizes *sizes, const st_loading *loading,
                                 sterna_error *error);
 void st_forward_destroy(st_forward *f);
 

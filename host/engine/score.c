@@ -1,12 +1,18 @@
 /* Scoring: the probabilities that the model gives to a text. */
 #include "host/engine/engine.h"
 
-/* Runs tokens start ... start + count - 1, and takes the log-probabilities of those after them into logprob
- * from token `first` on. */
+/* What comes out, for tokens from `first` on. */
+typedef struct scores {
+    int32_t first;
+    float *logprob;
+    sterna_token *top; /* may be NULL */
+} scores;
+
+/* Runs tokens start ... start + count - 1, which scores those after them. */
 static sterna_status score_chunk(sterna_engine *e, const sterna_token *tokens, const int32_t *page,
-                                 int32_t start, int32_t count, int32_t first, float *logprob,
-                                 sterna_error *error)
+                                 int32_t start, int32_t count, const scores *s, sterna_error *error)
 {
+    int32_t first = s->first;
     int32_t n_want = (int32_t)st_min(count, st_max(0, start + count - first + 1));
     st_step_clear(&e->arrays);
     st_step_add(&e->arrays, tokens, page, start, count, n_want);
@@ -25,7 +31,9 @@ static sterna_status score_chunk(sterna_engine *e, const sterna_token *tokens, c
         status = st_sample_check(&e->stats[i], &why);
         if (status != STERNA_OK)
             return st_fail(error, status, "after %d tokens %s", position + 1, why.message);
-        logprob[position + 1 - first] = st_logprob(e->stats[i].want, &e->stats[i]);
+        s->logprob[position + 1 - first] = st_logprob(e->stats[i].want, &e->stats[i]);
+        if (s->top)
+            s->top[position + 1 - first] = e->candidates[i].token;
     }
     return status;
 }
@@ -52,13 +60,11 @@ static sterna_status check_score(const sterna_engine *e, const sterna_token *tok
     return STERNA_OK;
 }
 
-sterna_status sterna_score(sterna_engine *engine, const sterna_token *tokens, int32_t n, int32_t first,
-                           float *logprob, sterna_error *error)
+static sterna_status score(sterna_engine *e, const sterna_token *tokens, int32_t n, const scores *s,
+                           sterna_error *error)
 {
-    if (!engine)
-        return st_fail(error, STERNA_E_ARGUMENT, "no engine");
-    sterna_engine *e = engine;
-    sterna_status status = check_score(e, tokens, n, first, logprob, error);
+    int32_t first = s->first;
+    sterna_status status = check_score(e, tokens, n, first, s->logprob, error);
     if (status != STERNA_OK)
         return status;
     int32_t *page = e->sched.sequence[0].page, n_page = st_pages_for(n); /* idle: slot 0 is free */
@@ -69,9 +75,26 @@ sterna_status sterna_score(sterna_engine *engine, const sterna_token *tokens, in
         int64_t most = start + 1 < first ? st_min(e->sched.limits.n_batch, first - 1 - start)
                                          : st_min(e->sched.limits.n_batch, e->max_out);
         count = (int32_t)st_min(most, n - 1 - start);
-        status = score_chunk(e, tokens, page, start, count, first, logprob, error);
+        status = score_chunk(e, tokens, page, start, count, s, error);
     }
     for (int32_t i = n_page; i-- > 0;)
         st_pages_give(&e->sched.pages, page[i]);
     return status;
+}
+
+sterna_status sterna_score(sterna_engine *engine, const sterna_token *tokens, int32_t n, int32_t first,
+                           float *logprob, sterna_error *error)
+{
+    if (!engine)
+        return st_fail(error, STERNA_E_ARGUMENT, "no engine");
+    return score(engine, tokens, n, &(scores){first, logprob, NULL}, error);
+}
+
+sterna_status sterna_score_top(sterna_engine *engine, const sterna_token *tokens, int32_t n, int32_t first,
+                               float *logprob, sterna_token *top, sterna_error *error)
+{
+    if (!engine || !top)
+        return st_fail(error, STERNA_E_ARGUMENT, "no %s",
+                       engine ? "place for the likeliest tokens" : "engine");
+    return score(engine, tokens, n, &(scores){first, logprob, top}, error);
 }

@@ -1,5 +1,7 @@
 #include "host/engine/weights.h"
 
+#include "host/engine/head.h"
+
 #include <string.h>
 
 /* ---- one upload ---- */
@@ -8,7 +10,7 @@ typedef struct loader {
     st_weights *w;
     const sterna_model *model;
     const st_config *config;
-    const st_progress *progress;
+    const st_loading *loading;
     uint64_t done, total; /* bytes of the file's tensors */
     sterna_error *error;
 } loader;
@@ -30,7 +32,8 @@ static uint64_t file_bytes(const sterna_model *model, int32_t n_layer)
 static sterna_status advance(loader *l, st_role role, int32_t layer)
 {
     l->done += st_model_bytes(l->model, role, layer);
-    if (l->progress->fn && !l->progress->fn(l->progress->user, l->done, l->total))
+    const st_loading *o = l->loading;
+    if (o->progress && !o->progress(o->user, l->done, l->total))
         return st_fail(l->error, STERNA_E_ABORTED, "upload aborted after %llu of %llu bytes",
                        (unsigned long long)l->done, (unsigned long long)l->total);
     return STERNA_OK;
@@ -127,7 +130,7 @@ static sterna_status load_stack(loader *l, st_role first, int n, int32_t layer, 
     bool together = true;
     for (int i = 0; i < n && status == STERNA_OK; i++) {
         st_role role = (st_role)(first + i);
-        status = st_model_matrix(l->model, role, layer, &part[i], l->error);
+        status = st_model_matrix(l->model, role, layer, l->loading->pool, &part[i], l->error);
         if (status == STERNA_OK)
             status = check_block_matrix(l, &part[i].matrix, role, layer);
         together = together && same_layout(&part[0], &part[i]);
@@ -143,6 +146,8 @@ static sterna_status load_stack(loader *l, st_role first, int n, int32_t layer, 
         }
     }
     for (int i = 0; i < n; i++) {
+        if (!part[i].matrix.lasting)
+            st_model_drop(l->model, (st_role)(first + i), layer);
         st_decoded_free(&part[i]);
         if (status == STERNA_OK)
             status = advance(l, (st_role)(first + i), layer);
@@ -196,36 +201,69 @@ static sterna_status load_block(loader *l, int32_t layer)
 
 /* ---- embedding and head ---- */
 
+/* The head as int8, from a matrix that reads f32. Its pages go before the copy is uploaded: otherwise file,
+ * copy and upload would be there at the same time. */
+static sterna_status upload_int8_head(loader *l, st_role role, st_decoded *from)
+{
+    st_decoded head;
+    sterna_status status = st_head_quantise(from, l->loading->pool, &head, l->error);
+    if (status != STERNA_OK)
+        return status;
+    st_model_drop(l->model, role, 0);
+    status = upload(l, &head, 1, l->config->logit_scale, &l->w->head);
+    st_decoded_free(&head);
+    return status;
+}
+
+/* An int8 head that was stored in groups stands for a float one, and keeps float activations unless a head of
+ * Q8 is asked for. */
+static bool reads_int8(const st_decoded *d)
+{
+    return d->matrix.type == ST_TERNARY || (d->matrix.type == ST_Q8 && d->matrix.group == 0);
+}
+
+/* `d` is the matrix of `role`; `shared`: it has been uploaded as the embedding. */
+static sterna_status load_head(loader *l, st_role role, st_decoded *d, bool shared)
+{
+    st_weights *w = l->w;
+    bool q8 = l->loading->head == STERNA_HEAD_Q8;
+    w->int8_head = q8 || reads_int8(d);
+    if (q8 && !reads_int8(d))
+        return upload_int8_head(l, role, d);
+    if (q8)
+        st_log_write(&l->loading->log, STERNA_LOG_WARN,
+                     "head q8: this model's head is %s with int8 activations already, and stays so",
+                     st_type_name(d->matrix.type));
+    if (shared) {
+        w->head = w->embed;
+        return STERNA_OK;
+    }
+    return upload(l, d, 1, l->config->logit_scale, &w->head);
+}
+
 static sterna_status load_ends(loader *l)
 {
     const st_config *c = l->config;
     st_weights *w = l->w;
     bool tied = !st_model_has(l->model, ST_ROLE_OUTPUT, 0);
-    st_decoded table = {0}, head = {0};
-    sterna_status status = st_model_matrix(l->model, ST_ROLE_TOKEN_EMBD, 0, &table, l->error);
-    if (status == STERNA_OK) {
-        w->embed_scale = c->embed_scale * table.out_scale;
-        status = upload(l, &table, 1, tied ? c->logit_scale : 1.0f, &w->embed);
-    }
-    st_decoded_free(&table);
-    if (status == STERNA_OK)
-        status = advance(l, ST_ROLE_TOKEN_EMBD, 0);
-    if (status != STERNA_OK)
-        return status;
-    w->head = w->embed;
-    if (!tied) {
-        w->head = NULL;
-        status = st_model_matrix(l->model, ST_ROLE_OUTPUT, 0, &head, l->error);
+    const st_role roles[] = {ST_ROLE_TOKEN_EMBD, ST_ROLE_OUTPUT};
+    for (int i = 0; i < (tied ? 1 : 2); i++) {
+        st_decoded d;
+        sterna_status status = st_model_matrix(l->model, roles[i], 0, l->loading->pool, &d, l->error);
+        if (status == STERNA_OK && i == 0) {
+            w->embed_scale = c->embed_scale * d.out_scale;
+            status = upload(l, &d, 1, tied ? c->logit_scale : 1.0f, &w->embed);
+        }
+        if (status == STERNA_OK && (tied || i == 1))
+            status = load_head(l, roles[i], &d, tied);
+        if (!d.matrix.lasting)
+            st_model_drop(l->model, roles[i], 0);
+        st_decoded_free(&d);
         if (status == STERNA_OK)
-            status = upload(l, &head, 1, c->logit_scale, &w->head);
-        st_decoded_free(&head);
-        if (status == STERNA_OK)
-            status = advance(l, ST_ROLE_OUTPUT, 0);
+            status = advance(l, roles[i], 0);
         if (status != STERNA_OK)
             return status;
     }
-    /* An int8 head that was stored in groups stands for a float one, and keeps float activations. */
-    w->int8_head = w->head->type == ST_TERNARY || (w->head->type == ST_Q8 && w->head->group == 0);
     if (w->int8_head && c->act_group && w->head->group && c->act_group % w->head->group != 0 &&
         w->head->group % c->act_group != 0)
         return st_fail(l->error, STERNA_E_UNSUPPORTED,
@@ -235,14 +273,14 @@ static sterna_status load_ends(loader *l)
 }
 
 sterna_status st_weights_create(st_weights *weights, const sterna_model *model, st_device *dev,
-                                const st_progress *progress, sterna_error *error)
+                                const st_loading *loading, sterna_error *error)
 {
     const st_config *config = st_model_config(model);
     *weights = (st_weights){.dev = dev, .n_layer = config->n_layer};
     loader l = {.w = weights,
                 .model = model,
                 .config = config,
-                .progress = progress,
+                .loading = loading,
                 .total = file_bytes(model, config->n_layer),
                 .error = error};
     weights->block = st_calloc((size_t)config->n_layer, sizeof *weights->block);

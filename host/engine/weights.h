@@ -36,14 +36,18 @@ typedef struct st_weights {
     uint64_t pass_bytes; /* what one step reads, whatever its rows: blocks and norms; the head comes on top */
 } st_weights;
 
-typedef struct st_progress {
-    sterna_progress_fn fn; /* may be NULL */
+/* How a model is loaded. */
+typedef struct st_loading {
+    sterna_head head;
+    st_pool *pool;               /* whose threads decode; NULL: the caller does */
+    sterna_progress_fn progress; /* may be NULL */
     void *user;
-} st_progress;
+    st_log log;
+} st_loading;
 
 /* On failure the caller still calls st_weights_destroy. */
 sterna_status st_weights_create(st_weights *weights, const sterna_model *model, st_device *dev,
-                                const st_progress *progress, sterna_error *error);
+                                const st_loading *loading, sterna_error *error);
 void st_weights_destroy(st_weights *weights);
 
 #endif

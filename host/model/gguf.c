@@ -1,3 +1,4 @@
+#define _DEFAULT_SOURCE /* madvise: posix_madvise does not drop pages */
 #include "host/model/gguf.h"
 #include "host/model/gguf_place.h"
 
@@ -482,6 +483,18 @@ sterna_status st_gguf_open(const char *path, st_gguf **gguf, sterna_error *error
     else
         (*gguf)->mapping = mapping;
     return status;
+}
+
+void st_gguf_drop(const st_gguf *g, const st_gguf_tensor *tensor)
+{
+    long page = sysconf(_SC_PAGESIZE);
+    if (!g->mapping || page <= 0)
+        return;
+    uintptr_t unit = (uintptr_t)page, base = (uintptr_t)g->mapping;
+    uintptr_t first = ((uintptr_t)tensor->offset + unit - 1) / unit * unit;
+    uintptr_t end = ((uintptr_t)tensor->offset + tensor->bytes) / unit * unit;
+    if (first < end)
+        madvise((void *)(base + first), end - first, MADV_DONTNEED);
 }
 
 void st_gguf_close(st_gguf **gguf)

@@ -84,6 +84,11 @@ sterna_status st_gguf_open_memory(const char *label, const void *data, size_t si
                                   sterna_error *error);
 void st_gguf_close(st_gguf **gguf);
 
+/* Gives the tensor's pages back, as far as no other tensor has a part of them: they no longer count as memory
+ * of this process, and are read from the file again where they are needed. Does nothing for a file in memory.
+ */
+void st_gguf_drop(const st_gguf *gguf, const st_gguf_tensor *tensor);
+
 const char *st_gguf_label(const st_gguf *gguf); /* path, shortened from the left, for messages */
 size_t st_gguf_bytes(const st_gguf *gguf);
 int st_gguf_kv_count(const st_gguf *gguf);

@@ -270,8 +270,8 @@ static sterna_status absent(const sterna_model *model, st_role role, int32_t lay
                    st_gguf_label(model->gguf), st_role_name(role), layer);
 }
 
-sterna_status st_model_matrix(const sterna_model *model, st_role role, int32_t layer, st_decoded *decoded,
-                              sterna_error *error)
+sterna_status st_model_matrix(const sterna_model *model, st_role role, int32_t layer, st_pool *pool,
+                              st_decoded *decoded, sterna_error *error)
 {
     assert(!st_role_is_vector(role));
     const st_slot *slot = slot_of(model, role, layer);
@@ -279,6 +279,7 @@ sterna_status st_model_matrix(const sterna_model *model, st_role role, int32_t l
     if (!slot->tensor)
         return absent(model, role, layer, error);
     st_packed packed = packed_of(model, slot->tensor);
+    packed.pool = pool;
     sterna_status status = st_ternary_decode(&packed, decoded, error);
     if (!status && slot->scale) {
         packed = packed_of(model, slot->scale);
@@ -294,6 +295,13 @@ sterna_status st_model_matrix(const sterna_model *model, st_role role, int32_t l
     if (status)
         st_decoded_free(decoded);
     return status;
+}
+
+void st_model_drop(const sterna_model *model, st_role role, int32_t layer)
+{
+    const st_gguf_tensor *t = slot_of(model, role, layer)->tensor;
+    if (t)
+        st_gguf_drop(model->gguf, t);
 }
 
 sterna_status st_model_vector(const sterna_model *model, st_role role, int32_t layer, float *dst, int32_t n,

@@ -6,6 +6,7 @@
 #include "host/base/base.h"
 #include "host/base/matrix.h"
 #include "host/base/numerics.h"
+#include "host/base/parallel.h"
 
 /* What a tensor is for. Names of tensors stand only in roles.c. */
 typedef enum st_role {
@@ -67,10 +68,13 @@ const st_config *st_model_config(const sterna_model *model);
 bool st_model_has(const sterna_model *model, st_role role, int32_t layer);
 /* Bytes of the role's tensor in the file, 0 if absent. */
 size_t st_model_bytes(const sterna_model *model, st_role role, int32_t layer);
-/* Decodes a matrix role to canonical rows (dense and int8 types may point into the mapped file). Refuses
- * non-finite scales with the tensor's name, row and value. */
-sterna_status st_model_matrix(const sterna_model *model, st_role role, int32_t layer, st_decoded *decoded,
-                              sterna_error *error);
+/* Decodes a matrix role to canonical rows, in the pool's threads (NULL: in the caller). Dense types may point
+ * into the mapped file, where they last as long as the model. Refuses non-finite scales with the tensor's
+ * name, row and value. */
+sterna_status st_model_matrix(const sterna_model *model, st_role role, int32_t layer, st_pool *pool,
+                              st_decoded *decoded, sterna_error *error);
+/* Gives back the memory that the file's pages of a role take; what is decoded again reads them again. */
+void st_model_drop(const sterna_model *model, st_role role, int32_t layer);
 /* Decodes a vector role (norm weights, rope_freqs) to f32[n]; n must be the role's length. Non-finite values
  * are refused. */
 sterna_status st_model_vector(const sterna_model *model, st_role role, int32_t layer, float *dst, int32_t n,

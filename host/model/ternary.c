@@ -3,6 +3,7 @@
 #include "host/base/numerics.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
 enum {
@@ -11,7 +12,8 @@ enum {
     TQ2_CODES = 64,
     TQ_GROUP_BYTES = TQ_BLOCK / 4, /* of canonical codes */
     HALF = 128,                    /* weights that one run of 32 bytes holds in TQ2_0 and I2_S */
-    Q8_BLOCK = 32
+    Q8_BLOCK = 32,
+    ROWS_AT_ONCE = 64 /* that a thread decodes: some 0.1 ms */
 };
 
 /* ---- codes ---- */
@@ -138,6 +140,14 @@ static sterna_status bad_scale(const st_packed *p, int64_t row, int64_t group, f
                    p->label, p->name, p->encoding->name, (long long)row, (long long)group, (double)value);
 }
 
+/* A matrix for loops over its rows. */
+typedef struct rows_of {
+    const uint8_t *packed;
+    uint8_t *data;
+    size_t row_bytes; /* of data */
+    uint16_t *scale;
+} rows_of;
+
 static bool f16_is_finite(uint16_t f16)
 {
     return (f16 & 0x7c00) != 0x7c00;
@@ -170,6 +180,47 @@ static bool common_scale(const uint16_t *scale, const uint8_t *codes, int32_t n_
     return true;
 }
 
+typedef struct tq_rows {
+    const st_packed *packed;
+    const tq_form *form;
+    uint8_t *codes;
+    size_t row_bytes;
+    uint16_t *group_scale; /* [rows][n_group] */
+    float *row_scale;      /* [rows] */
+    int32_t n_group;
+    atomic_bool grouped, code3; /* some row has several scales, some code is 3 */
+} tq_rows;
+
+static void decode_tq_rows(void *context, int64_t first, int64_t count)
+{
+    tq_rows *t = context;
+    size_t row_blocks = t->form->code_bytes + sizeof(uint16_t);
+    const uint8_t *block = t->packed->data + (size_t)first * (size_t)t->n_group * row_blocks;
+    for (int64_t row = first; row < first + count; row++) {
+        uint8_t *dst = t->codes + (size_t)row * t->row_bytes;
+        uint16_t *scale = t->group_scale + (size_t)row * (size_t)t->n_group, common = 0;
+        for (int32_t g = 0; g < t->n_group; g++, block += row_blocks) {
+            t->form->decode(block, dst + (size_t)g * TQ_GROUP_BYTES);
+            memcpy(&scale[g], block + t->form->code_bytes, sizeof *scale);
+        }
+        if (!common_scale(scale, dst, t->n_group, &common))
+            t->grouped = true;
+        t->row_scale[row] = st_f16_to_f32(common);
+        if (any_code3(dst, t->row_bytes))
+            t->code3 = true;
+    }
+}
+
+/* The first scale of a matrix that is not finite, as an error. */
+static sterna_status check_scales(const st_packed *p, const uint16_t *scale, int64_t n_group,
+                                  sterna_error *error)
+{
+    for (int64_t i = 0; i < p->rows * n_group; i++)
+        if (!f16_is_finite(scale[i]))
+            return bad_scale(p, i / n_group, i % n_group, st_f16_to_f32(scale[i]), error);
+    return STERNA_OK;
+}
+
 static sterna_status decode_tq(const st_packed *p, const tq_form *form, st_decoded *decoded,
                                sterna_error *error)
 {
@@ -182,29 +233,19 @@ static sterna_status decode_tq(const st_packed *p, const tq_form *form, st_decod
     if (status)
         return status;
     st_matrix *m = &decoded->matrix;
-    uint8_t *codes = decoded->memory;
-    uint16_t *group_scale = scales;
-    float *row_scale = (float *)(void *)((char *)scales + row_scales);
-    const uint8_t *block = p->data;
-    bool collapsed = true;
-    for (size_t row = 0; row < rows; row++) {
-        uint8_t *dst = codes + row * m->row_bytes;
-        uint16_t *scale = group_scale + row * (size_t)n_group;
-        for (int32_t g = 0; g < n_group; g++, block += form->code_bytes + sizeof *scale) {
-            form->decode(block, dst + (size_t)g * TQ_GROUP_BYTES);
-            memcpy(&scale[g], block + form->code_bytes, sizeof *scale);
-            if (!f16_is_finite(scale[g]))
-                return bad_scale(p, (int64_t)row, g, st_f16_to_f32(scale[g]), error);
-        }
-        uint16_t common = 0;
-        collapsed = collapsed && common_scale(scale, dst, n_group, &common);
-        row_scale[row] = st_f16_to_f32(common);
-        m->has_code3 = m->has_code3 || any_code3(dst, m->row_bytes);
-    }
-    m->group = collapsed ? 0 : TQ_BLOCK;
-    m->scale_type = collapsed ? ST_F32 : ST_F16;
-    m->scale = collapsed ? (const void *)row_scale : group_scale;
-    return STERNA_OK;
+    tq_rows t = {.packed = p,
+                 .form = form,
+                 .codes = decoded->memory,
+                 .row_bytes = m->row_bytes,
+                 .group_scale = scales,
+                 .row_scale = (float *)(void *)((char *)scales + row_scales),
+                 .n_group = n_group};
+    st_pool_loop_once(p->pool, p->rows, ROWS_AT_ONCE, decode_tq_rows, &t);
+    m->has_code3 = t.code3;
+    m->group = t.grouped ? TQ_BLOCK : 0;
+    m->scale_type = t.grouped ? ST_F16 : ST_F32;
+    m->scale = t.grouped ? (const void *)t.group_scale : t.row_scale;
+    return check_scales(p, t.group_scale, n_group, error);
 }
 
 static sterna_status decode_tq1_matrix(const st_packed *p, st_decoded *decoded, sterna_error *error)
@@ -239,6 +280,15 @@ static void decode_i2_s_flat(const st_packed *p, uint8_t *codes, size_t row_byte
     }
 }
 
+/* Rows of whole runs, which lie one after the other in both. */
+static void decode_i2_s_rows(void *context, int64_t first, int64_t count)
+{
+    const rows_of *r = context;
+    size_t end = (size_t)(first + count) * r->row_bytes;
+    for (size_t at = (size_t)first * r->row_bytes; at < end; at += HALF / 4)
+        regroup_high_first(r->packed + at, r->data + at);
+}
+
 static sterna_status decode_i2_s_matrix(const st_packed *p, st_decoded *decoded, sterna_error *error)
 {
     float scale;
@@ -253,8 +303,9 @@ static sterna_status decode_i2_s_matrix(const st_packed *p, st_decoded *decoded,
     uint8_t *codes = decoded->memory;
     if (p->cols % HALF != 0)
         decode_i2_s_flat(p, codes, decoded->matrix.row_bytes);
-    for (size_t run = 0; p->cols % HALF == 0 && run < n_run; run++)
-        regroup_high_first(p->data + run * (HALF / 4), codes + run * (HALF / 4)); /* rows are contiguous */
+    else
+        st_pool_loop_once(p->pool, p->rows, ROWS_AT_ONCE, decode_i2_s_rows,
+                          &(rows_of){p->data, codes, decoded->matrix.row_bytes, NULL});
     float *row_scale = scales;
     for (int32_t row = 0; row < p->rows; row++)
         row_scale[row] = scale;
@@ -264,6 +315,17 @@ static sterna_status decode_i2_s_matrix(const st_packed *p, st_decoded *decoded,
 
 /* ---- dense and int8 ---- */
 
+static void decode_q8_0_rows(void *context, int64_t first, int64_t count)
+{
+    const rows_of *r = context;
+    size_t n_block = r->row_bytes / Q8_BLOCK, end = (size_t)(first + count) * n_block;
+    for (size_t i = (size_t)first * n_block; i < end; i++) {
+        const uint8_t *block = r->packed + i * (sizeof *r->scale + Q8_BLOCK);
+        memcpy(&r->scale[i], block, sizeof *r->scale);
+        memcpy(r->data + i * Q8_BLOCK, block + sizeof *r->scale, Q8_BLOCK);
+    }
+}
+
 static sterna_status decode_q8_0_matrix(const st_packed *p, st_decoded *decoded, sterna_error *error)
 {
     size_t n_block = (size_t)p->rows * (size_t)p->cols / Q8_BLOCK;
@@ -271,21 +333,12 @@ static sterna_status decode_q8_0_matrix(const st_packed *p, st_decoded *decoded,
     sterna_status status = allocate(p, ST_Q8, n_block * sizeof(uint16_t), decoded, &scales, error);
     if (status)
         return status;
-    uint8_t *values = decoded->memory;
-    uint16_t *scale = scales;
-    const uint8_t *block = p->data;
-    for (size_t i = 0; i < n_block; i++, block += sizeof *scale + Q8_BLOCK) {
-        memcpy(&scale[i], block, sizeof *scale);
-        memcpy(values + i * Q8_BLOCK, block + sizeof *scale, Q8_BLOCK);
-        if (!f16_is_finite(scale[i])) {
-            int64_t per_row = p->cols / Q8_BLOCK;
-            return bad_scale(p, (int64_t)i / per_row, (int64_t)i % per_row, st_f16_to_f32(scale[i]), error);
-        }
-    }
+    rows_of r = {p->data, decoded->memory, decoded->matrix.row_bytes, scales};
+    st_pool_loop_once(p->pool, p->rows, ROWS_AT_ONCE, decode_q8_0_rows, &r);
     decoded->matrix.group = Q8_BLOCK;
     decoded->matrix.scale_type = ST_F16;
-    decoded->matrix.scale = scale;
-    return STERNA_OK;
+    decoded->matrix.scale = r.scale;
+    return check_scales(p, r.scale, p->cols / Q8_BLOCK, error);
 }
 
 static sterna_status decode_dense(const st_packed *p, st_type type, st_decoded *decoded, sterna_error *error)
@@ -297,6 +350,7 @@ static sterna_status decode_dense(const st_packed *p, st_type type, st_decoded *
                                       .rows = p->rows,
                                       .cols = p->cols,
                                       .row_bytes = st_row_bytes(type, p->cols),
+                                      .lasting = true,
                                       .data = p->data};
         return STERNA_OK;
     }

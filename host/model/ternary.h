@@ -13,6 +13,7 @@ typedef struct st_packed {
     const unsigned char *data;
     size_t bytes;             /* exactly st_encoding_bytes() */
     const char *label, *name; /* file and tensor, for messages */
+    st_pool *pool;            /* whose threads decode; NULL: the caller does */
 } st_packed;
 
 /* Decodes to canonical rows; `decoded` is overwritten, and zeroed on failure. Dense rows point to

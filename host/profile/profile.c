@@ -149,6 +149,7 @@ static sterna_status open_engine(measurement *m, sterna_error *error)
     engine.n_context = m->n_context;
     engine.n_sequence = o->n_sequence;
     engine.n_batch = o->n_batch;
+    engine.head = o->head;
     engine.prefill = STERNA_PREFILL_FIFO;
     engine.no_prefix_cache = true; /* prompts are computed, all of them */
     engine.log = o->log;

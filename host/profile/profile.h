@@ -27,12 +27,13 @@ const char *st_phase_name(st_phase phase);
 
 typedef struct st_profile_options {
     const char *device;
-    int32_t n_thread;          /* 0 = physical cores */
-    int32_t n_prompt;          /* random tokens of each sequence; 0 = 512, or as many as fit the context */
-    int32_t n_generate;        /* decode steps, 1 ... */
-    int32_t n_sequence;        /* that run at the same time */
-    int32_t n_batch;           /* rows of a step at most */
-    uint64_t seed;             /* of the prompts */
+    int32_t n_thread;   /* 0 = physical cores */
+    int32_t n_prompt;   /* random tokens of each sequence; 0 = 512, or as many as fit the context */
+    int32_t n_generate; /* decode steps, 1 ... */
+    int32_t n_sequence; /* that run at the same time */
+    int32_t n_batch;    /* rows of a step at most */
+    uint64_t seed;      /* of the prompts */
+    sterna_head head;
     bool check;                /* with the checking layer */
     const char *energy_folder; /* ST_ENERGY_FOLDER */
     double ceiling_seconds;    /* for each ceiling; 0 = do not measure them */

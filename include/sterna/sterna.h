@@ -240,6 +240,17 @@ typedef enum sterna_prefill {
     STERNA_PREFILL_FIFO  /* all to the oldest: prompts are finished in order, late short ones wait */
 } sterna_prefill;
 
+/* How the weights of the LM head are held, and what they are multiplied with. */
+typedef enum sterna_head {
+    STERNA_HEAD_F16, /* as the file has them, whatever their type; unless that is ternary, activations are f32
+                      */
+    /* int8 with one scale per row, made at load, and int8 activations: half the memory and bandwidth of f16,
+     * other logits, which are again the same bits on every device. Row n is rounded as activations are: a =
+     * largest magnitude (at least 1e-5), code = w * (127 / a) to the nearest, ties to even, scale = a / 127.
+     * A tied embedding stays exact. A ternary head stays ternary, and the log is told. */
+    STERNA_HEAD_Q8
+} sterna_head;
+
 /* Defaults in brackets. */
 typedef struct sterna_engine_params {
     size_t struct_size;
@@ -261,6 +272,7 @@ typedef struct sterna_engine_params {
     sterna_progress_fn progress; /* while weights are uploaded */
     sterna_abort_fn abort;       /* asked during steps and scoring */
     void *user;                  /* passed to the callbacks */
+    sterna_head head;            /* [F16] */
 } sterna_engine_params;
 
 STERNA_API void sterna_engine_defaults(sterna_engine_params *params);
@@ -409,6 +421,11 @@ STERNA_API sterna_status sterna_engine_statistics(const sterna_engine *engine, s
  * Blocks. */
 STERNA_API sterna_status sterna_score(sterna_engine *engine, const sterna_token *tokens, int32_t n,
                                       int32_t first, float *logprob, sterna_error *error);
+/* The same; top[i - first], an array as long as logprob, is the likeliest token in the place of tokens[i]: of
+ * several the one with the lowest id. */
+STERNA_API sterna_status sterna_score_top(sterna_engine *engine, const sterna_token *tokens, int32_t n,
+                                          int32_t first, float *logprob, sterna_token *top,
+                                          sterna_error *error);
 
 #ifdef __cplusplus
 }

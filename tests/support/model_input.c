@@ -107,7 +107,7 @@ static const char *try_role(const sterna_model *model, st_role role, int32_t lay
         return finite ? NULL : "a vector is not finite";
     }
     st_decoded decoded;
-    if (st_model_matrix(model, role, layer, &decoded, NULL))
+    if (st_model_matrix(model, role, layer, NULL, &decoded, NULL))
         return NULL;
     bool shaped = decoded.matrix.rows == rows && decoded.matrix.cols == cols;
     const char *wrong = shaped ? check_decoded(&decoded) : "a role has a wrong shape";
