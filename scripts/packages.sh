@@ -2,6 +2,7 @@
 
 packages_build="build-essential cmake ninja-build pkg-config libpthreadpool-dev libpcre2-dev libjansson-dev"
 packages_test="libcriterion-dev clang clang-format python3"
+packages_qemu="qemu-user-static gcc-aarch64-linux-gnu"
 packages_browser="chromium chromium-driver" # Debian's; Ubuntu has none of that name that is not a snap
 
 say() { printf '%s\n' "$*" >&2; }

@@ -1,4 +1,4 @@
-/* attend for vectors of either width: a vector holds one dimension of consecutive keys (K is stored
+/* attend for vectors of any width: a vector holds one dimension of consecutive keys (K is stored
  * transposed), then consecutive dimensions of one value.
  *
  * Up to 12 queries of one sequence and key head share every load and conversion of keys and values: the heads
@@ -52,11 +52,6 @@ static uintptr_t next_block(const chunk *c, int32_t position)
     return (uintptr_t)kv_block(c, next / ST_KV_PAGE * ST_KV_PAGE <= c->last ? next : position);
 }
 
-INLINE void fetch(uintptr_t at)
-{
-    _mm_prefetch((const char *)at, _MM_HINT_T1);
-}
-
 /* ---- scores ---- */
 
 INLINE void add_dimension(const float *q, const uint16_t *key, int32_t d, const int n, vec *sum)
@@ -86,7 +81,7 @@ INLINE void dot_n(const float *q, const uint16_t *key, uintptr_t ahead, int32_t 
             UNROLL for (int i = 0; i < n_lane; i++)
             {
                 if ((s + i * n_slice) * share % 64 == 0)
-                    fetch(ahead + (size_t)((d + i * n_slice) * share));
+                    fetch_far(ahead + (size_t)((d + i * n_slice) * share));
                 add_dimension(q, key, d + i * n_slice, n, sum + i * n);
             }
         }
@@ -196,7 +191,7 @@ INLINE void weigh_dimensions(const chunk *c, const float *p, int32_t from, int32
         for (; j < stop; j++, value += head_dim) {
             const float *at = p + j % ST_PARTITION;
             for (int line = 0; line < n_vec * VEC; line += 32)
-                fetch((uintptr_t)(value + line) + ahead);
+                fetch_far((uintptr_t)(value + line) + ahead);
             UNROLL for (int v = 0; v < n_vec; v++)
             {
                 vec x = rest ? vec_load_first_16(value, rest, ST_F16) : vec_load_f16(value + VEC * v);

@@ -2,16 +2,7 @@
 #ifndef ST_CPU_AVX2_H
 #define ST_CPU_AVX2_H
 
-#include "host/cpu/cpu.h"
-
-#include <immintrin.h>
-
-/* For functions whose loops must be unrolled by constant arguments, or their sums go through memory. */
-#if defined(__GNUC__)
-#define ST_AVX2_INLINE static inline __attribute__((always_inline))
-#else
-#define ST_AVX2_INLINE static inline
-#endif
+#include "host/cpu/simd.h"
 
 /* Eight f16 as f32. */
 static inline __m256 st_avx2_load_f16(const uint16_t *x)

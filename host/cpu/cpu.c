@@ -50,6 +50,23 @@ static const st_cpu_variant table[] = {
     {ST_OP_LINEAR, "avx512vnni_q8", ST_ISA_AVX512VNNI, st_cpu_linear_q8_avx512vnni_takes,
      st_cpu_linear_q8_avx512vnni},
 #endif
+#if ST_CPU_ARM
+    {ST_OP_EMBED, "neon", ST_ISA_NEON, NULL, st_cpu_embed_neon},
+    {ST_OP_NORM, "neon", ST_ISA_NEON, NULL, st_cpu_norm_neon},
+    {ST_OP_NORM_QUANT, "neon", ST_ISA_NEON, NULL, st_cpu_norm_quant_neon},
+    {ST_OP_LINEAR, "neon", ST_ISA_NEON, st_cpu_linear_neon_takes, st_cpu_linear_neon},
+    {ST_OP_LINEAR, "neon_q8", ST_ISA_NEON, st_cpu_linear_q8_neon_takes, st_cpu_linear_q8_neon},
+    {ST_OP_LINEAR, "neon_dense", ST_ISA_NEON, st_cpu_linear_dense_neon_takes, st_cpu_linear_dense_neon},
+    {ST_OP_LINEAR, "neon_float", ST_ISA_NEON, st_cpu_linear_float_neon_takes, st_cpu_linear_float_neon},
+    {ST_OP_ROPE_STORE, "neon", ST_ISA_NEON, NULL, st_cpu_rope_store_neon},
+    {ST_OP_ATTEND, "neon", ST_ISA_NEON, NULL, st_cpu_attend_neon},
+    {ST_OP_GLU_NORM_QUANT, "neon", ST_ISA_NEON, NULL, st_cpu_glu_norm_quant_neon},
+    {ST_OP_TOPK, "neon", ST_ISA_NEON, NULL, st_cpu_topk_neon},
+#endif
+#if ST_CPU_ARM && ST_CC_NEONDOT
+    {ST_OP_LINEAR, "neondot", ST_ISA_NEONDOT, st_cpu_linear_neondot_takes, st_cpu_linear_neondot},
+    {ST_OP_LINEAR, "neondot_q8", ST_ISA_NEONDOT, st_cpu_linear_q8_neondot_takes, st_cpu_linear_q8_neondot},
+#endif
 };
 enum { N_VARIANT = sizeof table / sizeof table[0] };
 

@@ -13,13 +13,20 @@
 #else
 #define ST_CPU_X86 0
 #endif
+#if defined(__aarch64__)
+#define ST_CPU_ARM 1
+#else
+#define ST_CPU_ARM 0
+#endif
 
 /* ---- instruction sets (isa.c) ---- */
 enum {
     ST_ISA_AVX2 = 1,       /* AVX2 and F16C */
     ST_ISA_AVXVNNI = 2,    /* vpdpbusd on 256 bits, and all of AVX2 */
     ST_ISA_AVX512VNNI = 4, /* vpdpbusd on 512 bits, AVX-512 F, BW and VL, and all of AVX2 */
-    ST_ISA_AVX512 = 8      /* AVX-512 F, BW, VL and DQ, and all of AVX2 */
+    ST_ISA_AVX512 = 8,     /* AVX-512 F, BW, VL and DQ, and all of AVX2 */
+    ST_ISA_NEON = 16,      /* NEON of AArch64 */
+    ST_ISA_NEONDOT = 32    /* sdot of ARMv8.2, and NEON */
 };
 unsigned st_cpu_isa(void);                                   /* those of this processor that variants use */
 void st_cpu_describe(char *name, size_t size);               /* the processor's name */
@@ -286,5 +293,25 @@ bool st_cpu_linear_float_avx512_takes(const st_cpu *cpu, const void *args);
 void st_cpu_linear_float_avx512(st_cpu *cpu, const void *args);
 bool st_cpu_linear_q8_avx512vnni_takes(const st_cpu *cpu, const void *args);
 void st_cpu_linear_q8_avx512vnni(st_cpu *cpu, const void *args);
+
+void st_cpu_embed_neon(st_cpu *cpu, const void *args);
+void st_cpu_norm_neon(st_cpu *cpu, const void *args);
+void st_cpu_norm_quant_neon(st_cpu *cpu, const void *args);
+void st_cpu_rope_store_neon(st_cpu *cpu, const void *args);
+void st_cpu_attend_neon(st_cpu *cpu, const void *args);
+void st_cpu_glu_norm_quant_neon(st_cpu *cpu, const void *args);
+void st_cpu_topk_neon(st_cpu *cpu, const void *args);
+bool st_cpu_linear_neon_takes(const st_cpu *cpu, const void *args);
+void st_cpu_linear_neon(st_cpu *cpu, const void *args);
+bool st_cpu_linear_neondot_takes(const st_cpu *cpu, const void *args);
+void st_cpu_linear_neondot(st_cpu *cpu, const void *args);
+bool st_cpu_linear_q8_neon_takes(const st_cpu *cpu, const void *args);
+void st_cpu_linear_q8_neon(st_cpu *cpu, const void *args);
+bool st_cpu_linear_q8_neondot_takes(const st_cpu *cpu, const void *args);
+void st_cpu_linear_q8_neondot(st_cpu *cpu, const void *args);
+bool st_cpu_linear_dense_neon_takes(const st_cpu *cpu, const void *args);
+void st_cpu_linear_dense_neon(st_cpu *cpu, const void *args);
+bool st_cpu_linear_float_neon_takes(const st_cpu *cpu, const void *args);
+void st_cpu_linear_float_neon(st_cpu *cpu, const void *args);
 
 #endif

@@ -1,4 +1,4 @@
-/* embed for vectors of either width. */
+/* embed for vectors of any width. */
 #ifndef ST_CPU_EMBED_VEC_H
 #define ST_CPU_EMBED_VEC_H
 

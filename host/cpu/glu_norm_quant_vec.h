@@ -1,4 +1,4 @@
-/* glu_norm_quant for vectors of either width. */
+/* glu_norm_quant for vectors of any width. */
 #ifndef ST_CPU_GLU_NORM_QUANT_VEC_H
 #define ST_CPU_GLU_NORM_QUANT_VEC_H
 

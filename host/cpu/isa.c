@@ -4,6 +4,12 @@
 #include <stdio.h>
 #if ST_CPU_X86
 #include <cpuid.h>
+#elif ST_CPU_ARM
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
+#if ST_CPU_X86
 
 static bool has_f16c(void)
 {
@@ -52,10 +58,18 @@ static bool brand(char text[49])
     return true;
 }
 #else
+#if ST_CPU_ARM
+unsigned st_cpu_isa(void)
+{
+    unsigned long has = getauxval(AT_HWCAP);
+    return !(has & HWCAP_ASIMD) ? 0u : has & HWCAP_ASIMDDP ? ST_ISA_NEON | ST_ISA_NEONDOT : ST_ISA_NEON;
+}
+#else
 unsigned st_cpu_isa(void)
 {
     return 0;
 }
+#endif
 
 static bool brand(char text[49])
 {
@@ -74,7 +88,8 @@ void st_cpu_describe(char *name, size_t size)
 
 void st_cpu_isa_text(unsigned isa, char *text, size_t size)
 {
-    snprintf(text, size, "%s%s%s%s", isa & ST_ISA_AVX2 ? "avx2 f16c" : "",
+    snprintf(text, size, "%s%s%s%s%s%s", isa & ST_ISA_AVX2 ? "avx2 f16c" : "",
              isa & ST_ISA_AVXVNNI ? " avx_vnni" : "", isa & ST_ISA_AVX512 ? " avx512" : "",
-             isa & ST_ISA_AVX512VNNI ? " avx512_vnni" : "");
+             isa & ST_ISA_AVX512VNNI ? " avx512_vnni" : "", isa & ST_ISA_NEON ? "neon" : "",
+             isa & ST_ISA_NEONDOT ? " dotprod" : "");
 }

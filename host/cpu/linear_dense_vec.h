@@ -1,4 +1,4 @@
-/* linear: F32, F16 and BF16 weights, f32 input, for vectors of either width.
+/* linear: F32, F16 and BF16 weights, f32 input, for vectors of any width.
  *
  * The 256 lanes of a sum are 16 (AVX2: 32) vectors. One row of input has them all in registers (AVX2: in four
  * slices). Several rows share every load and conversion of weights and have a half or less of the lanes at a
@@ -61,7 +61,7 @@ INLINE void slice(const unsigned char *row, uintptr_t ahead, const float *x, siz
     x += n_row == 1 ? k : 0;
     for (; k < last; k += ST_LANES, x += x_next) {
         for (size_t line = 0; line < share; line += 64)
-            _mm_prefetch((const char *)(ahead + (k - VEC * first) / ST_LANES * share + line), _MM_HINT_T0);
+            fetch_near(ahead + (k - VEC * first) / ST_LANES * share + line);
         UNROLL for (int v = 0; v < n_vec; v++)
         {
             vec w = weights(row, k + (size_t)v * step, type);

@@ -1,4 +1,4 @@
-/* linear: TERNARY and Q8 weights, f32 input, for vectors of either width: a vector holds one column of a
+/* linear: TERNARY and Q8 weights, f32 input, for vectors of any width: a vector holds one column of a
  * tile's rows, so that every lane of a row's 256-lane sum is a vector of its own.
  *
  * Four of these lanes are summed in registers per pass over the tile, which stays in the second-level cache.
@@ -104,7 +104,7 @@ INLINE void fetch(const unsigned char *tile, size_t bytes, size_t i, size_t n)
 {
     size_t n_line = (bytes + 63) / 64;
     for (size_t line = n_line * i / n; line < n_line * (i + 1) / n; line++)
-        _mm_prefetch((const char *)((uintptr_t)tile + bytes + 64 * line), _MM_HINT_T1);
+        fetch_far((uintptr_t)tile + bytes + 64 * line);
 }
 
 INLINE void tile_by(const st_cpu_linear *l, int32_t tile, int32_t t, const int n_row, const st_type type)

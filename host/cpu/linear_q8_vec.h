@@ -1,4 +1,4 @@
-/* linear: Q8 weights, int8 input, for vectors of either width. Only for the files that define how four
+/* linear: Q8 weights, int8 input, for vectors of any width. Only for the files that define how four
  * columns of a vector of rows are multiplied (weights, dot, isum) before.
  *
  * Tiles hold four columns of 16 rows in 64 bytes, which meet four activations broadcast to every 32-bit lane:
@@ -46,8 +46,7 @@ INLINE void sums(const unsigned char *code, size_t tile_bytes, const int8_t *q, 
                                           sizeof(ivec) * (size_t)(v % TILE_VECS);
                 if (n_row > 1 &&
                     v % TILE_VECS == 0) /* one row reads a stream, which the processor fetches itself */
-                    _mm_prefetch((const char *)((uintptr_t)at + (size_t)(n_vec / TILE_VECS) * tile_bytes),
-                                 _MM_HINT_T1);
+                    fetch_near((uintptr_t)at + (size_t)(n_vec / TILE_VECS) * tile_bytes);
                 w[v] = ivec_load(at);
                 u[v] = weights(w[v]);
             }

@@ -1,8 +1,8 @@
-/* linear: TERNARY x int8, the same code for three instruction sets. Only for the files that define the
- * vectors first: linear_avx2.c, linear_avxvnni.c, linear_avx512vnni.c. They give vec, real vectors of i32 (or
- * bytes) and of f32, and vec_... and real_... on them vec_dot(sum, code, act)  sum + 4 codes (u8) x 4
- * activations (i8) in every lane ST_LINEAR_ROWS           rows of activations whose sums fit the registers
- *   ST_LINEAR_CLASSES        fields of a byte that may be used where they stand
+/* linear: TERNARY x int8, the same code for all instruction sets. Only for the files that define the vectors
+ * first: linear_avx2.c, linear_avxvnni.c, linear_avx512vnni.c, linear_neon.h. They give vec and real, vectors
+ * of i32 (or bytes) and of f32; vec_... and real_... on them, of which vec_dot(sum, code, act) is the sum + 4
+ * codes (u8) x 4 activations (i8) in every lane; ST_LINEAR_ROWS, rows of activations whose sums fit the
+ * registers; ST_LINEAR_CLASSES, fields of a byte that may be used where they stand.
  *
  * Codes stay unsigned: the dot product adds 4 codes of an output times 4 activations, which are broadcast to
  * every 32-bit lane, and the sum of the activations is subtracted at the end. A field of a byte may be used
@@ -15,7 +15,7 @@
 #ifndef ST_CPU_LINEAR_TERNARY_H
 #define ST_CPU_LINEAR_TERNARY_H
 
-#include "host/cpu/avx2.h"
+#include "host/cpu/simd.h"
 
 #include <stdatomic.h>
 
@@ -70,16 +70,16 @@ static inline size_t ahead_of(const codes *c, size_t bytes)
     return bytes + ((size_t)c->left * ST_CPU_STEP_BYTES < bytes ? c->skip : 0);
 }
 
-ST_AVX2_INLINE void fetch(const unsigned char *at, size_t near, size_t far)
+INLINE void fetch_both(const unsigned char *at, size_t near, size_t far)
 {
-    _mm_prefetch((const char *)((uintptr_t)at + near), _MM_HINT_T0);
-    _mm_prefetch((const char *)((uintptr_t)at + far), _MM_HINT_T1);
+    fetch_near((uintptr_t)at + near);
+    fetch_far((uintptr_t)at + far);
 }
 
 /* n_class accumulators per output: field f goes to number f % n_class, times 4 to that power. Sums of row t
  * and block b go to out[b * n_row + t]. */
-ST_AVX2_INLINE void direct(codes c, acts q, int32_t n_step, const int n_block, const int n_row,
-                           const int n_class, sums out)
+INLINE void direct(codes c, acts q, int32_t n_step, const int n_block, const int n_row, const int n_class,
+                   sums out)
 {
     vec acc[4 * ROWS][2];
     UNROLL for (int i = 0; i < n_block * n_row * n_class; i++) acc[i][0] = acc[i][1] = vec_zero();
@@ -93,7 +93,7 @@ ST_AVX2_INLINE void direct(codes c, acts q, int32_t n_step, const int n_block, c
         {
             x[v] = vec_load(c.at[v] + at);
             if (v % TILE_VECS == 0)
-                fetch(c.at[v] + at, near, far);
+                fetch_both(c.at[v] + at, near, far);
         }
         near += step == c.left - NEAR / ST_CPU_STEP_BYTES ? c.skip : 0;
         far += step == c.left - FAR / ST_CPU_STEP_BYTES ? c.skip : 0;
@@ -129,8 +129,8 @@ ST_AVX2_INLINE void direct(codes c, acts q, int32_t n_step, const int n_block, c
 }
 
 /* The same from decoded bytes [quad][2 vectors]; `fetch` is what will be read next, a line per step. */
-ST_AVX2_INLINE void decoded(const unsigned char *byte, acts q, int32_t n_step, const unsigned char *fetch,
-                            const int n_row, sums out)
+INLINE void decoded(const unsigned char *byte, acts q, int32_t n_step, const unsigned char *fetch,
+                    const int n_row, sums out)
 {
     vec acc[ROWS][2];
     UNROLL for (int t = 0; t < n_row; t++) acc[t][0] = acc[t][1] = vec_zero();
@@ -150,7 +150,7 @@ ST_AVX2_INLINE void decoded(const unsigned char *byte, acts q, int32_t n_step, c
         }
         byte += (size_t)8 * VEC_BYTES;
         code += 16 * n_row;
-        _mm_prefetch((const char *)fetch, _MM_HINT_T1);
+        fetch_far((uintptr_t)fetch);
         fetch += ST_CPU_STEP_BYTES;
     }
     UNROLL for (int t = 0; t < n_row; t++)
@@ -240,6 +240,32 @@ static acts group_acts(const work *w, int32_t group)
     return (acts){l->q.code + (size_t)(w->first + start) * l->q.stride, l->q.stride, 4};
 }
 
+/* Four words of each row; word i of all goes to to + i * stride. */
+#if ST_CPU_X86
+static inline void transpose_words(const int8_t *const row[4], int8_t *to, size_t stride)
+{
+    __m128 x[4];
+    for (int i = 0; i < 4; i++)
+        x[i] = _mm_loadu_ps((const float *)(const void *)row[i]);
+    _MM_TRANSPOSE4_PS(x[0], x[1], x[2], x[3]);
+    for (size_t i = 0; i < 4; i++)
+        _mm_storeu_ps((float *)(void *)(to + i * stride), x[i]);
+}
+#else
+static inline void transpose_words(const int8_t *const row[4], int8_t *to, size_t stride)
+{
+    int32x4_t x[4];
+    for (int i = 0; i < 4; i++)
+        x[i] = vreinterpretq_s32_s8(vld1q_s8(row[i]));
+    int32x4x2_t a = vzipq_s32(x[0], x[2]), b = vzipq_s32(x[1], x[3]);
+    for (size_t i = 0; i < 2; i++) {
+        int32x4x2_t words = vzipq_s32(a.val[i], b.val[i]);
+        vst1q_s8(to + 2 * i * stride, vreinterpretq_s8_s32(words.val[0]));
+        vst1q_s8(to + (2 * i + 1) * stride, vreinterpretq_s8_s32(words.val[1]));
+    }
+}
+#endif
+
 /* Four rows at a time, from the last: what a store writes past the rows of a group is written again. */
 static void pack(void *context, int64_t first, int64_t count)
 {
@@ -251,14 +277,10 @@ static void pack(void *context, int64_t first, int64_t count)
         int8_t *to = group_packed(w, group);
         for (int32_t step = 0; step < l->weight->n_step; step++, from += ST_CPU_STEP, to += ST_CPU_STEP * n)
             for (int32_t four = (n - 1) / 4 * 4; four >= 0; four -= 4) {
-                __m128 x[4];
-                for (int32_t i = 0; i < 4; i++) {
-                    size_t row = (size_t)st_min(four + i, n - 1);
-                    x[i] = _mm_loadu_ps((const float *)(const void *)(from + row * l->q.stride));
-                }
-                _MM_TRANSPOSE4_PS(x[0], x[1], x[2], x[3]);
+                const int8_t *four_rows[4];
                 for (int32_t i = 0; i < 4; i++)
-                    _mm_storeu_ps((float *)(void *)(to + 4 * (i * n + four)), x[i]);
+                    four_rows[i] = from + (size_t)st_min(four + i, n - 1) * l->q.stride;
+                transpose_words(four_rows, to + 4 * four, 4 * (size_t)n);
             }
     }
 }

@@ -1,4 +1,4 @@
-/* The loops of norm_quant and glu_norm_quant for vectors of either width. */
+/* The loops of norm_quant and glu_norm_quant for vectors of any width. */
 #ifndef ST_CPU_NORM_QUANT_VEC_H
 #define ST_CPU_NORM_QUANT_VEC_H
 
@@ -6,8 +6,20 @@
 
 /* ---- rotation ---- */
 
-#if defined(__AVX512F__)
-/* x with partners of a butterfly of this stride (below 16, a constant where this is inlined) exchanged. */
+/* x with partners of a butterfly of this stride (below VEC, a constant where this is inlined) exchanged. */
+#if !ST_CPU_X86
+INLINE vec partners(vec x, const int stride)
+{
+    switch (stride) {
+    case 1:
+        return EACH_1(vec, vrev64q_f32, x);
+    case 2:
+        return (vec){vextq_f32(x.low, x.low, 2), vextq_f32(x.high, x.high, 2)};
+    default:
+        return (vec){x.high, x.low};
+    }
+}
+#elif defined(__AVX512F__)
 INLINE vec partners(vec x, const int stride)
 {
     switch (stride) {
@@ -103,7 +115,33 @@ INLINE ivec codes(vec x, vec factor)
     return ivec_of_whole(vec_select(vec_at_most(vec_abs(q), vec_set(127.0f)), q, vec_zero()));
 }
 
-#if defined(__AVX512F__)
+#if !ST_CPU_X86
+INLINE int8x8_t narrow(ivec x)
+{
+    return vmovn_s16(vcombine_s16(vmovn_s32(x.low), vmovn_s32(x.high)));
+}
+
+INLINE void store_codes(int8_t *to, ivec a, ivec b, ivec c, ivec d)
+{
+    vst1q_s8(to, vcombine_s8(narrow(a), narrow(b)));
+    vst1q_s8(to + 16, vcombine_s8(narrow(c), narrow(d)));
+}
+
+INLINE int32x4_t half_sum_bytes(int32x4_t x)
+{
+    return vreinterpretq_s32_u64(vpaddlq_u32(vpaddlq_u16(vpaddlq_u8(vreinterpretq_u8_s32(x)))));
+}
+
+INLINE ivec sum_bytes(ivec unsigned_bytes)
+{
+    return EACH_1(ivec, half_sum_bytes, unsigned_bytes);
+}
+
+INLINE ivec spread_byte(char x)
+{
+    return ivec_set((int32_t)(0x01010101u * (unsigned char)x));
+}
+#elif defined(__AVX512F__)
 INLINE void store_codes(int8_t *to, ivec a, ivec b, ivec c, ivec d)
 {
     const ivec order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);

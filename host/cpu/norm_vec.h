@@ -1,4 +1,4 @@
-/* norm for vectors of either width, and the two loops that other ops need of it. */
+/* norm for vectors of any width, and the two loops that other ops need of it. */
 #ifndef ST_CPU_NORM_VEC_H
 #define ST_CPU_NORM_VEC_H
 

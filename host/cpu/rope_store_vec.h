@@ -1,4 +1,4 @@
-/* rope_store for vectors of either width. */
+/* rope_store for vectors of any width. */
 #ifndef ST_CPU_ROPE_STORE_VEC_H
 #define ST_CPU_ROPE_STORE_VEC_H
 

@@ -1,4 +1,4 @@
-/* topk for vectors of either width. */
+/* topk for vectors of any width. */
 #ifndef ST_CPU_TOPK_VEC_H
 #define ST_CPU_TOPK_VEC_H
 

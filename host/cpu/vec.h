@@ -1,29 +1,23 @@
-/* Vectors of f32 in the widest registers that a file is compiled for: 16 lanes with AVX-512, 8 with AVX2.
- * Kernels that are the same for both stand in <op>_vec.h and are written in these. Only for *_avx512.c and
- * *_avx2.c.
+/* Vectors of f32 in the widest registers that a file is compiled for: 16 lanes with AVX-512, 8 with AVX2 and
+ * NEON. Kernels that are the same for all stand in <op>_vec.h and are written in these. Only for *_avx512.c,
+ * *_avx2.c and *_neon.c.
  *
  * The functions of elements are those of host/base/numerics.c, the same operations in the same order: every
  * lane has the scalar function's bits. */
 #ifndef ST_CPU_VEC_H
 #define ST_CPU_VEC_H
 
-#include "host/cpu/cpu.h"
+#include "host/cpu/simd.h"
 
-#include <immintrin.h>
-
-/* For functions whose loops must be unrolled by constant arguments, or their sums go through memory. */
-#if defined(__GNUC__)
-#define INLINE static inline __attribute__((always_inline))
-#else
-#define INLINE static inline
-#endif
 #if defined(__GNUC__) && !defined(__clang__)
 #define UNROLL _Pragma("GCC unroll 32")
 #else
 #define UNROLL
 #endif
 
-#if defined(__AVX512F__)
+#if !ST_CPU_X86
+#include "host/cpu/vec_neon.h"
+#elif defined(__AVX512F__)
 typedef __m512 vec;
 typedef __m512i ivec;
 typedef __mmask16 mask;
@@ -477,6 +471,7 @@ INLINE vec vec_load_first_16(const uint16_t *x, int n, st_type type)
     return type == ST_F16 ? vec_load_f16(some) : vec_load_bf16(some);
 }
 
+#if ST_CPU_X86
 /* The last levels of st_fold_lanes and st_fold_lanes_qk: the lanes of one vector. */
 INLINE float vec_sum(vec v)
 {
@@ -485,6 +480,7 @@ INLINE float vec_sum(vec v)
     x = _mm_add_ps(x, _mm_movehl_ps(x, x));
     return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
 }
+#endif
 
 /* The largest lane; never NaN unless all are. */
 INLINE float vec_largest(vec x)

@@ -1,0 +1,17 @@
+/* linear: TERNARY and Q8 weights, f32 input: see linear_float_vec.h. */
+#if defined(__aarch64__)
+#include "host/cpu/linear_float_vec.h"
+
+bool st_cpu_linear_float_neon_takes(const st_cpu *cpu, const void *args)
+{
+    (void)cpu;
+    return takes(args);
+}
+
+void st_cpu_linear_float_neon(st_cpu *cpu, const void *args)
+{
+    run(cpu, args);
+}
+#else
+typedef int empty_translation_unit;
+#endif
