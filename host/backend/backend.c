@@ -21,10 +21,10 @@ static const struct {
     const char *name, *why;
 } absent[] = {
 #if !STERNA_HAVE_CUDA
-    {"cuda", "not in this build (the CUDA backend is not part of this version or was switched off)"},
+    {"cuda", "not in this build: " STERNA_MISSING_CUDA},
 #endif
 #if !STERNA_HAVE_VULKAN
-    {"vulkan", "not in this build (the Vulkan backend is not part of this version or was switched off)"},
+    {"vulkan", "not in this build: " STERNA_MISSING_VULKAN},
 #endif
     {NULL, NULL}};
 

@@ -332,7 +332,7 @@ struct st_backend {
 
 /* ---- backend.c ---- */
 
-extern const st_backend st_backend_ref, st_backend_cpu;
+extern const st_backend st_backend_ref, st_backend_cpu, st_backend_cuda, st_backend_vulkan;
 
 /* Every device of every backend, then a line for each backend that has none or is not in this build, with the
  * reason. Returns how many entries there are, and fills in number `index` if it is one of them. */
