@@ -1,7 +1,7 @@
 # Sourced by scripts/run and scripts/test: installs what is missing on Debian and Ubuntu, else names it and stops.
 
 packages_build="build-essential cmake ninja-build pkg-config libpthreadpool-dev libpcre2-dev libjansson-dev glslc spirv-tools libvulkan-dev"
-packages_test="libcriterion-dev clang clang-format python3 mesa-vulkan-drivers vulkan-validationlayers"
+packages_test="libcriterion-dev clang clang-format python3 mesa-vulkan-drivers vulkan-validationlayers libzstd-dev"
 packages_qemu="qemu-user-static gcc-aarch64-linux-gnu"
 packages_browser="chromium chromium-driver" # Debian's; Ubuntu has none of that name that is not a snap
 

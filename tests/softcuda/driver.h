@@ -1,0 +1,68 @@
+/* What the entry points share: devices, the one context of each, streams as queues of work. */
+#ifndef SOFTCUDA_DRIVER_H
+#define SOFTCUDA_DRIVER_H
+
+#include "tests/softcuda/fatbin.h"
+#include "tests/softcuda/warp.h"
+
+#include <chrono>
+#include <cuda.h>
+#include <functional>
+#include <set>
+
+using Work = std::function<void()>; /* throws softcuda::Fault */
+
+struct CUctx_st {
+    int device = 0, users = 0;
+    CUresult error = CUDA_SUCCESS; /* sticks, as on a card */
+};
+struct CUgraph_st {
+    std::vector<Work> nodes;
+};
+struct CUgraphExec_st {
+    std::vector<Work> nodes;
+};
+struct CUstream_st {
+    std::deque<Work> queue;
+    uint64_t queued = 0, done = 0;
+    CUgraph_st *capture = nullptr;
+};
+struct CUevent_st {
+    CUstream_st *stream = nullptr;
+    uint64_t mark = 0;
+    CUgraph_st *capture = nullptr;
+    bool recorded = false, happened = false;
+    std::chrono::steady_clock::time_point time;
+};
+struct CUmod_st {
+    std::unique_ptr<softcuda::Module> module;
+};
+
+namespace softcuda
+{
+
+/* All entry points hold this lock: the product calls from one thread, and others only wait. */
+std::recursive_mutex &driver_lock();
+bool lazy();                      /* SOFTCUDA_STREAMS=lazy */
+CUstream_st *stream_of(CUstream); /* null and the legacy handles are the default stream */
+std::set<CUstream_st *> &streams();
+CUctx_st *current();
+CUresult report(const Fault &);               /* one line to stderr; the context keeps the error */
+CUresult enqueue(CUstream, Work);             /* captured, run at once, or kept until somebody waits */
+CUresult drain(CUstream_st *, uint64_t mark); /* runs what was queued up to the mark */
+CUresult drain_all();
+int arch();
+uint64_t number(const char *variable, uint64_t otherwise);
+
+/* Runs the body with the lock and a context without error. */
+template <class F> CUresult guarded(F body)
+{
+    std::lock_guard<std::recursive_mutex> lock(driver_lock());
+    CUctx_st *context = current();
+    if (!context)
+        return CUDA_ERROR_INVALID_CONTEXT;
+    return context->error != CUDA_SUCCESS ? context->error : body();
+}
+
+} // namespace softcuda
+#endif

@@ -1,0 +1,92 @@
+#include "tests/softcuda/memory.h"
+
+#include <cstdlib>
+#include <cstring>
+
+namespace softcuda
+{
+
+// The value of an environment variable, or the default where it is unset.
+static uint64_t setting(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+    return text && *text ? strtoull(text, nullptr, 0) : otherwise;
+}
+
+Memory &memory()
+{
+    static Memory *instance = new Memory; // outlives the modules of other static objects
+    return *instance;
+}
+
+uint64_t Memory::total_bytes()
+{
+    return setting("SOFTCUDA_MEMORY", 8ull << 30);
+}
+
+uint64_t Memory::free_bytes()
+{
+    std::lock_guard<std::mutex> lock(mutex_);
+    uint64_t total = total_bytes();
+    return total > used_ ? total - used_ : 0;
+}
+
+uint64_t Memory::allocate(uint64_t bytes)
+{
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (++calls_ == setting("SOFTCUDA_FAIL_ALLOC", 0) || bytes > total_bytes() ||
+        used_ + bytes > total_bytes())
+        return 0;
+    void *p = aligned_alloc(512, (bytes + 511) / 512 * 512);
+    if (!p)
+        return 0;
+    memset(p, 0xC7, bytes); // nobody may count on zeros
+    blocks_[uint64_t(uintptr_t(p))] = {bytes, true};
+    used_ += bytes;
+    return uint64_t(uintptr_t(p));
+}
+
+bool Memory::release(uint64_t address)
+{
+    std::lock_guard<std::mutex> lock(mutex_);
+    auto found = blocks_.find(address);
+    if (found == blocks_.end() || !found->second.owned)
+        return false;
+    used_ -= found->second.bytes;
+    blocks_.erase(found);
+    free(reinterpret_cast<void *>(uintptr_t(address)));
+    return true;
+}
+
+void Memory::adopt(uint64_t address, uint64_t bytes)
+{
+    std::lock_guard<std::mutex> lock(mutex_);
+    blocks_[address] = {bytes, false};
+}
+
+void Memory::forget(uint64_t address)
+{
+    std::lock_guard<std::mutex> lock(mutex_);
+    blocks_.erase(address);
+}
+
+Range Memory::find(uint64_t address)
+{
+    std::lock_guard<std::mutex> lock(mutex_);
+    auto next = blocks_.upper_bound(address);
+    if (next == blocks_.begin())
+        return {};
+    --next;
+    return {next->first, next->first + next->second.bytes};
+}
+
+uint64_t Memory::live_count()
+{
+    std::lock_guard<std::mutex> lock(mutex_);
+    uint64_t count = 0;
+    for (const auto &block : blocks_)
+        count += block.second.owned;
+    return count;
+}
+
+} // namespace softcuda

@@ -1,0 +1,257 @@
+// Streams, events and graphs. A stream is a queue: eager ones run their work at once, lazy ones when somebody
+// waits.
+#include "tests/softcuda/driver.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace softcuda
+{
+
+std::recursive_mutex &driver_lock()
+{
+    static std::recursive_mutex mutex;
+    return mutex;
+}
+
+bool lazy()
+{
+    const char *text = getenv("SOFTCUDA_STREAMS");
+    return text && strcmp(text, "lazy") == 0;
+}
+
+std::set<CUstream_st *> &streams()
+{
+    static std::set<CUstream_st *> all;
+    return all;
+}
+
+CUstream_st *stream_of(CUstream handle)
+{
+    static CUstream_st fallback;
+    streams().insert(&fallback);
+    bool standard = !handle || handle == CU_STREAM_LEGACY || handle == CU_STREAM_PER_THREAD;
+    return standard ? &fallback : handle;
+}
+
+CUresult report(const Fault &fault)
+{
+    fprintf(stderr, "softcuda: %s\n", fault.message.c_str());
+    return current()->error = CUresult(fault.code);
+}
+
+CUresult drain(CUstream_st *stream, uint64_t mark)
+{
+    while (stream->done < mark && !stream->queue.empty()) {
+        Work work = std::move(stream->queue.front());
+        stream->queue.pop_front();
+        stream->done++;
+        try {
+            work();
+        } catch (const Fault &fault) {
+            return report(fault);
+        }
+    }
+    return CUDA_SUCCESS;
+}
+
+CUresult drain_all()
+{
+    for (CUstream_st *s : streams())
+        if (CUresult r = drain(s, s->queued))
+            return r;
+    return CUDA_SUCCESS;
+}
+
+CUresult enqueue(CUstream handle, Work work)
+{
+    CUstream_st *stream = stream_of(handle);
+    if (stream->capture) {
+        stream->capture->nodes.push_back(std::move(work));
+        return CUDA_SUCCESS;
+    }
+    stream->queue.push_back(std::move(work));
+    stream->queued++;
+    return lazy() ? CUDA_SUCCESS : drain(stream, stream->queued);
+}
+
+} // namespace softcuda
+
+using namespace softcuda;
+
+extern "C" {
+
+CUresult cuStreamCreate(CUstream *stream, unsigned)
+{
+    return guarded([&] {
+        *stream = new CUstream_st;
+        streams().insert(*stream);
+        return CUDA_SUCCESS;
+    });
+}
+CUresult cuStreamCreateWithPriority(CUstream *stream, unsigned flags, int)
+{
+    return cuStreamCreate(stream, flags);
+}
+CUresult cuStreamDestroy(CUstream stream)
+{
+    return guarded([&] {
+        CUresult result = drain(stream, stream->queued);
+        streams().erase(stream);
+        delete stream;
+        return result;
+    });
+}
+CUresult cuStreamSynchronize(CUstream stream)
+{
+    return guarded([&] {
+        CUstream_st *s = stream_of(stream);
+        return s->capture ? CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED : drain(s, s->queued);
+    });
+}
+CUresult cuStreamQuery(CUstream stream)
+{
+    return guarded([&] { return stream_of(stream)->queue.empty() ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY; });
+}
+CUresult cuCtxSynchronize()
+{
+    return guarded(drain_all);
+}
+
+CUresult cuEventCreate(CUevent *event, unsigned)
+{
+    return guarded([&] {
+        *event = new CUevent_st;
+        return CUDA_SUCCESS;
+    });
+}
+CUresult cuEventDestroy(CUevent event)
+{
+    return guarded([&] {
+        CUresult result = event->stream ? drain(event->stream, event->mark) : CUDA_SUCCESS;
+        delete event;
+        return result;
+    });
+}
+CUresult cuEventRecord(CUevent event, CUstream stream)
+{
+    return guarded([&] {
+        CUstream_st *s = stream_of(stream);
+        event->capture = s->capture;
+        if (s->capture)
+            return CUDA_SUCCESS;
+        event->stream = s;
+        event->recorded = true;
+        event->happened = false;
+        event->mark = s->queued + 1;
+        return enqueue(stream, [event] {
+            event->time = std::chrono::steady_clock::now();
+            event->happened = true;
+        });
+    });
+}
+CUresult cuEventSynchronize(CUevent event)
+{
+    return guarded([&] { return event->stream ? drain(event->stream, event->mark) : CUDA_SUCCESS; });
+}
+CUresult cuEventQuery(CUevent event)
+{
+    return guarded([&] { return !event->recorded || event->happened ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY; });
+}
+CUresult cuEventElapsedTime(float *ms, CUevent start, CUevent end)
+{
+    return guarded([&] {
+        if (!start->recorded || !end->recorded)
+            return CUDA_ERROR_INVALID_HANDLE;
+        if (!start->happened || !end->happened)
+            return CUDA_ERROR_NOT_READY;
+        *ms = std::chrono::duration<float, std::milli>(end->time - start->time).count();
+        return CUDA_SUCCESS;
+    });
+}
+CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned)
+{
+    return guarded([&] {
+        if (event->capture) { // a fork or join of a capture: nodes run in the order in which they were
+                              // captured
+            stream_of(stream)->capture = event->capture;
+            return CUDA_SUCCESS;
+        }
+        CUstream_st *other = event->stream;
+        uint64_t mark = event->mark;
+        return !other ? CUDA_SUCCESS : enqueue(stream, [other, mark] {
+            if (CUresult r = drain(other, mark))
+                throw Fault{int(r), "a stream waited for one that failed"};
+        });
+    });
+}
+
+CUresult cuStreamBeginCapture(CUstream stream, CUstreamCaptureMode)
+{
+    return guarded([&] {
+        CUstream_st *s = stream_of(stream);
+        if (s->capture || !stream)
+            return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+        s->capture = new CUgraph_st;
+        return CUDA_SUCCESS;
+    });
+}
+CUresult cuStreamEndCapture(CUstream stream, CUgraph *graph)
+{
+    return guarded([&] {
+        *graph = stream_of(stream)->capture;
+        for (CUstream_st *s : streams())
+            if (*graph && s->capture == *graph)
+                s->capture = nullptr;
+        return *graph ? CUDA_SUCCESS : CUDA_ERROR_ILLEGAL_STATE;
+    });
+}
+CUresult cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus *status)
+{
+    return guarded([&] {
+        *status =
+            stream_of(stream)->capture ? CU_STREAM_CAPTURE_STATUS_ACTIVE : CU_STREAM_CAPTURE_STATUS_NONE;
+        return CUDA_SUCCESS;
+    });
+}
+CUresult cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph graph, unsigned long long)
+{
+    return guarded([&] {
+        *exec = new CUgraphExec_st{graph->nodes};
+        return CUDA_SUCCESS;
+    });
+}
+CUresult cuGraphLaunch(CUgraphExec exec, CUstream stream)
+{
+    return guarded([&] {
+        std::vector<Work> nodes = exec->nodes;
+        return enqueue(stream, [nodes] {
+            for (const Work &node : nodes)
+                node();
+        });
+    });
+}
+CUresult cuGraphDestroy(CUgraph graph)
+{
+    return guarded([&] {
+        delete graph;
+        return CUDA_SUCCESS;
+    });
+}
+CUresult cuGraphExecDestroy(CUgraphExec exec)
+{
+    return guarded([&] {
+        delete exec;
+        return CUDA_SUCCESS;
+    });
+}
+
+} // extern "C"
+
+// The header names the newest version of an entry point; callers may load the first one by its plain name.
+#undef cuEventElapsedTime
+extern "C" CUresult cuEventElapsedTime(float *ms, CUevent start, CUevent end)
+{
+    return cuEventElapsedTime_v2(ms, start, end);
+}

@@ -1,0 +1,144 @@
+/* One block of threads, run warp by warp; a warp is 32 lanes in lock step at the lowest program counter. */
+#ifndef SOFTCUDA_WARP_H
+#define SOFTCUDA_WARP_H
+
+#include "tests/softcuda/memory.h"
+#include "tests/softcuda/ptx.h"
+
+#include <deque>
+
+namespace softcuda
+{
+
+constexpr uint64_t LOCAL_WINDOW = 1ull << 61;
+
+/* What makes a launch fail; code is a CUresult. */
+struct Fault {
+    int code;
+    std::string message;
+};
+
+struct Launch {
+    Kernel *kernel;
+    uint32_t grid[3], block[3];
+    uint32_t dynamic_bytes;
+    std::vector<uint8_t> parameters;
+};
+
+/* Who touched a byte of shared memory since when; generations count barriers of the block and of the warp. */
+struct Shadow {
+    uint32_t write_generation = 0, read_generation = 0;
+    uint32_t write_warp_generation = 0, read_warp_generation = 0;
+    uint16_t writer = 0, reader = 0;
+    bool initialised = false, pending = false, many_readers = false, many_warps = false;
+};
+
+struct AsyncCopy {
+    uint64_t to, from;
+    uint32_t bytes, source_bytes;
+};
+
+struct Block;
+
+struct Warp {
+    std::vector<uint8_t> registers;
+    uint32_t pc[LANES];
+    uint32_t mask = 0;    /* lanes of the instruction at hand */
+    uint32_t live = 0;    /* not exited */
+    uint32_t waiting = 0; /* at a barrier */
+    uint32_t barrier_pc = 0;
+    uint32_t generation = 1; /* of bar.warp.sync */
+    uint32_t base = 0;       /* thread of lane 0 */
+    const Instruction *at = nullptr;
+    Block *block = nullptr;
+    Range recent; /* the allocation of the last access */
+    std::vector<AsyncCopy> open_copies[LANES];
+    std::deque<std::vector<AsyncCopy>> groups[LANES];
+
+    uint8_t *raw(uint32_t slot) { return registers.data() + slot; }
+    template <class T> T *lanes(uint32_t slot) { return reinterpret_cast<T *>(raw(slot)); }
+    uint64_t get(const Operand &, int lane);
+    void set(const Operand &, int lane, uint64_t value);
+    [[noreturn]] void fault(int code, int lane, const std::string &what) const;
+    void run();
+};
+
+/* In the header: loads, stores and shuffles call them for every lane. */
+inline uint64_t Warp::get(const Operand &o, int lane)
+{
+    switch (o.bits) {
+    case 8:
+        return lanes<uint8_t>(o.slot)[lane];
+    case 16:
+        return lanes<uint16_t>(o.slot)[lane];
+    case 32:
+        return lanes<uint32_t>(o.slot)[lane];
+    default:
+        return lanes<uint64_t>(o.slot)[lane];
+    }
+}
+
+inline void Warp::set(const Operand &o, int lane, uint64_t value)
+{
+    if (o.form == Form::SINK)
+        return;
+    switch (o.bits) {
+    case 8:
+        lanes<uint8_t>(o.slot)[lane] = uint8_t(value);
+        break;
+    case 16:
+        lanes<uint16_t>(o.slot)[lane] = uint16_t(value);
+        break;
+    case 32:
+        lanes<uint32_t>(o.slot)[lane] = uint32_t(value);
+        break;
+    default:
+        lanes<uint64_t>(o.slot)[lane] = value;
+    }
+}
+
+struct Block {
+    const Launch *launch;
+    bool checked; /* SOFTCUDA_CHECK=1 */
+    uint32_t index[3];
+    uint32_t threads;
+    uint32_t generation = 1;
+    std::vector<uint8_t> shared, local;
+    std::vector<Shadow> shadow;
+    std::vector<Warp> warps;
+
+    Block(const Launch &, bool check);
+    void run(uint64_t number);
+
+  private:
+    void release_barrier();
+};
+
+/* The bytes of an access, after bounds, alignment and (in check mode) race checks; faults otherwise. */
+enum class Access { READ, WRITE, ATOMIC, ASYNC };
+uint8_t *resolve(Warp &, int lane, Space, uint64_t address, uint32_t bytes, Access);
+uint64_t address_of(Warp &, int lane, const Operand &);
+void check_shared(Warp &, int lane, uint64_t offset, uint32_t bytes, Access);
+
+template <class F> void for_active(Warp &w, F f)
+{
+    for (uint32_t left = w.mask; left; left &= left - 1)
+        f(__builtin_ctz(left));
+}
+
+/* A row of an opcode table: decode() picks run() from the modifiers or throws Unsupported. */
+struct Opcode {
+    const char *name;
+    void (*decode)(Instruction &);
+};
+extern const std::vector<Opcode> ARITHMETIC, CONVERSIONS, ACCESSES, COLLECTIVES;
+
+bool has(const Instruction &, const char *modifier);
+/* Throws Unsupported for a modifier that is no type and not in the list of accepted words. */
+void accept(const Instruction &, const char *words);
+
+/* Runs all blocks; throws Fault. */
+void execute(const Launch &);
+
+} // namespace softcuda
+#endif
