@@ -152,7 +152,7 @@ static sterna_status device_open(int index, const st_device_params *params, st_d
     if (params->trace) {
         c->trace = st_calloc(ST_CUDA_MAX_TRACE, sizeof *c->trace);
         c->event = st_calloc(ST_CUDA_MAX_TRACE + 1, sizeof *c->event);
-        c->rows = st_calloc(3 * ST_MAX_BATCH + ST_MAX_SEQUENCE, sizeof *c->rows);
+        c->rows = st_calloc(1, sizeof *c->rows);
         if (!c->trace || !c->event || !c->rows)
             status = st_fail(error, STERNA_E_MEMORY, "%s: no host memory for a trace", c->name);
     }
@@ -222,40 +222,34 @@ static const st_cuda_variant *choose(const st_cuda *c, st_op op, const void *arg
     return best;
 }
 
-/* False if the op is not to be enqueued: its step is replayed, or the device has failed. */
-static bool runs(const st_cuda *c)
+static void run(st_device *dev, st_op op, const void *args)
 {
+    st_cuda *c = cuda(dev);
     assert(c->batch);
-    return !c->replaying && c->failure.status == STERNA_OK;
-}
-
-static void run(st_cuda *c, st_op op, const void *args, uint64_t bytes)
-{
-    const st_cuda_variant *v = choose(c, op, args);
-    v->run(c, args);
-    st_cuda_trace_op(c, op, v->name, bytes);
+    if (c->replaying || c->failure.status != STERNA_OK)
+        return;
+    const st_cuda_variant *variant = choose(c, op, args);
+    variant->run(c, args);
+    if (c->trace)
+        st_cuda_trace_op(c, op, variant->name, st_bytes_of(op, args, c->rows));
 }
 
 /* ---- ops ---- */
 
-/* An op's entry in the table. `bytes` is evaluated for traced steps only. */
-#define OP(name, number, bytes)                                                                              \
+#define OP(name, number)                                                                                     \
     static void op_##name(st_device *dev, const st_##name##_args *args)                                      \
     {                                                                                                        \
-        st_cuda *c = cuda(dev);                                                                              \
-        if (runs(c))                                                                                         \
-            run(c, number, args, c->trace ? bytes : 0);                                                      \
+        run(dev, number, args);                                                                              \
     }
 
-OP(embed, ST_OP_EMBED, st_bytes_embed(args, st_cuda_live_rows(c, ST_ROWS_TOKEN)))
-OP(norm, ST_OP_NORM, st_bytes_norm(args, st_cuda_live_rows(c, args->rows)))
-OP(norm_quant, ST_OP_NORM_QUANT, st_bytes_norm_quant(args, st_cuda_live_rows(c, args->rows)))
-OP(linear, ST_OP_LINEAR, st_bytes_linear(args, st_cuda_live_rows(c, args->rows)))
-OP(rope_store, ST_OP_ROPE_STORE, st_bytes_rope_store(args, st_cuda_live_rows(c, ST_ROWS_TOKEN)))
-OP(attend, ST_OP_ATTEND,
-   st_bytes_attend(args, st_cuda_live_rows(c, ST_ROWS_TOKEN), st_cuda_visible_keys(c, args)))
-OP(glu_norm_quant, ST_OP_GLU_NORM_QUANT, st_bytes_glu_norm_quant(args, st_cuda_live_rows(c, ST_ROWS_TOKEN)))
-OP(topk, ST_OP_TOPK, st_bytes_topk(args, st_cuda_live_rows(c, ST_ROWS_OUT)))
+OP(embed, ST_OP_EMBED)
+OP(norm, ST_OP_NORM)
+OP(norm_quant, ST_OP_NORM_QUANT)
+OP(linear, ST_OP_LINEAR)
+OP(rope_store, ST_OP_ROPE_STORE)
+OP(attend, ST_OP_ATTEND)
+OP(glu_norm_quant, ST_OP_GLU_NORM_QUANT)
+OP(topk, ST_OP_TOPK)
 
 const st_backend st_backend_cuda = {
     .name = "cuda",

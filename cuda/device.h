@@ -89,8 +89,7 @@ typedef struct st_cuda {
     st_trace_row *trace; /* [ST_CUDA_MAX_TRACE], or NULL: not traced */
     CUevent *event;      /* [ST_CUDA_MAX_TRACE + 1]: before the first op and after each */
     int n_trace, n_event;
-    int32_t *rows; /* host copies of the traced step's arrays: pos, seq, out [ST_MAX_BATCH], length
-                      [ST_MAX_SEQUENCE] */
+    st_batch_rows *rows; /* of the traced step, or NULL */
 } st_cuda;
 
 struct st_cuda_variant {
@@ -158,9 +157,6 @@ sterna_status st_cuda_end(st_device *dev, sterna_error *error);
 void st_cuda_forget(st_cuda *c);
 /* Notes the op that was just enqueued, if the step is traced. */
 void st_cuda_trace_op(st_cuda *c, st_op op, const char *variant, uint64_t bytes);
-/* Rows of the traced step that are not padding; keys that attend reads. */
-int32_t st_cuda_live_rows(const st_cuda *c, st_rows rows);
-uint64_t st_cuda_visible_keys(const st_cuda *c, const st_attend_args *args);
 
 /* ---- ops (ops.c, linear.c): the launchers ---- */
 st_cuda_qact st_cuda_planes(const st_qact *q);

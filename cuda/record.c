@@ -6,14 +6,6 @@
 
 /* ---- graphs ---- */
 
-static bool same_key(const st_batch *a, const st_batch *b)
-{
-    return a->n_token == b->n_token && a->n_seq == b->n_seq && a->n_out == b->n_out &&
-           a->max_blocks == b->max_blocks && a->token == b->token && a->pos == b->pos && a->seq == b->seq &&
-           a->slot == b->slot && a->table == b->table && a->length == b->length && a->out == b->out &&
-           a->stream == b->stream;
-}
-
 static void forget_one(st_cuda *c, st_cuda_recording *r)
 {
     if (r->graph)
@@ -35,7 +27,7 @@ static st_cuda_recording *find_recording(st_cuda *c, const st_batch *batch)
     st_cuda_recording *oldest = &c->recording[0];
     for (int i = 0; i < ST_CUDA_MAX_RECORDING; i++) {
         st_cuda_recording *r = &c->recording[i];
-        if (r->graph && same_key(&r->key, batch))
+        if (r->graph && st_batch_same(&r->key, batch))
             return r;
         if (r->used < oldest->used)
             oldest = r;
@@ -60,19 +52,6 @@ static void finish_capture(st_cuda *c)
 
 /* ---- begin and end ---- */
 
-/* Host copies of what the bytes of ops depend on. */
-static void read_rows(st_cuda *c, const st_batch *b)
-{
-    int32_t *pos = c->rows, *seq = pos + ST_MAX_BATCH, *out = seq + ST_MAX_BATCH,
-            *length = out + ST_MAX_BATCH;
-    st_device *dev = &c->base;
-    st_cuda_read(dev, b->pos, 0, pos, (size_t)b->n_token * sizeof *pos);
-    st_cuda_read(dev, b->seq, 0, seq, (size_t)b->n_token * sizeof *seq);
-    if (b->n_out)
-        st_cuda_read(dev, b->out, 0, out, (size_t)b->n_out * sizeof *out);
-    st_cuda_read(dev, b->length, 0, length, (size_t)b->n_seq * sizeof *length);
-}
-
 /* Event number `i` now, made if it is the first time. */
 static bool mark(st_cuda *c, int i)
 {
@@ -93,7 +72,7 @@ bool st_cuda_begin(st_device *dev, const st_batch *batch)
     c->replaying = c->capturing = false;
     c->n_step++;
     if (st_cuda_enter(c) && c->trace) {
-        read_rows(c, batch);
+        st_batch_rows_read(dev, batch, c->rows);
         mark(c, 0);
     }
     c->batch = batch;
@@ -142,7 +121,7 @@ sterna_status st_cuda_end(st_device *dev, sterna_error *error)
 
 void st_cuda_trace_op(st_cuda *c, st_op op, const char *variant, uint64_t bytes)
 {
-    if (!c->trace || c->failure.status != STERNA_OK)
+    if (c->failure.status != STERNA_OK)
         return;
     if (c->n_trace == ST_CUDA_MAX_TRACE) {
         st_fail(&c->failure, STERNA_E_LIMIT, "%s: a traced step has at most %d ops", c->name,
@@ -151,30 +130,4 @@ void st_cuda_trace_op(st_cuda *c, st_op op, const char *variant, uint64_t bytes)
     }
     if (mark(c, c->n_trace + 1))
         c->trace[c->n_trace++] = (st_trace_row){.op = op, .variant = variant, .bytes = bytes};
-}
-
-int32_t st_cuda_live_rows(const st_cuda *c, st_rows rows)
-{
-    const int32_t *value = rows == ST_ROWS_TOKEN ? c->rows : c->rows + 2 * ST_MAX_BATCH;
-    int32_t n = rows == ST_ROWS_TOKEN ? c->batch->n_token : c->batch->n_out, live = 0;
-    for (int32_t i = 0; i < n; i++)
-        live += value[i] >= 0;
-    return live;
-}
-
-uint64_t st_cuda_visible_keys(const st_cuda *c, const st_attend_args *a)
-{
-    const int32_t *pos = c->rows, *seq = pos + ST_MAX_BATCH, *length = c->rows + 3 * ST_MAX_BATCH;
-    uint64_t n_key = 0;
-    for (int32_t r = 0; r < c->batch->n_token; r++) {
-        if (pos[r] < 0)
-            continue;
-        int64_t first = a->window > 0 ? st_max(0, (int64_t)pos[r] - a->window + 1) : 0, end = length[seq[r]];
-        if (a->causal)
-            end = st_min(end, (int64_t)pos[r] + 1);
-        else if (a->window > 0)
-            end = st_min(end, (int64_t)pos[r] + a->window);
-        n_key += (uint64_t)(end - first);
-    }
-    return n_key;
 }

@@ -19,8 +19,8 @@ Test(cost, ternary_linear)
     st_weight w = {.type = ST_TERNARY, .rows = 96, .cols = 300, .bytes = 9999};
     st_qact q = {.max_row = 8, .cols = 300};
     st_linear_args a = {.weight = &w, .quant = &q, .stride = 96, .rows = ST_ROWS_OUT};
-    st_row_counts rows = {.n_token = 7, .n_out = 3};
-    st_cost c = st_cost_of(ST_OP_LINEAR, &a, &rows, 0);
+    static const st_batch_rows rows = {.n_token = 7, .n_out = 3};
+    st_cost c = st_cost_of(ST_OP_LINEAR, &a, &rows);
     uint64_t bytes = st_bytes_linear(&a, 3), rest = bytes - 9999;
     cr_expect_eq(c.bytes, bytes);
     cr_expect_eq(c.weight, 9999u);
@@ -33,28 +33,28 @@ Test(cost, ternary_linear)
     /* Biases and outliers stay what they are. */
     w.has_bias = true;
     w.n_outlier = 5;
-    st_cost d = st_cost_of(ST_OP_LINEAR, &a, &rows, 0);
+    st_cost d = st_cost_of(ST_OP_LINEAR, &a, &rows);
     cr_expect_eq(d.fp16, c.fp16 + 4 * 96 + 8 * 5);
     cr_expect_eq(d.int4, c.int4 + 4 * 96 + 8 * 5);
     a.rows = ST_ROWS_TOKEN;
-    cr_expect_eq(st_cost_of(ST_OP_LINEAR, &a, &rows, 0).multiply_accumulate, 7u * 96 * 300);
+    cr_expect_eq(st_cost_of(ST_OP_LINEAR, &a, &rows).multiply_accumulate, 7u * 96 * 300);
 }
 
 Test(cost, other_matrices_stay)
 {
     const st_type types[] = {ST_Q8, ST_F16, ST_BF16, ST_F32};
-    st_row_counts rows = {.n_token = 2, .n_out = 2};
+    static const st_batch_rows rows = {.n_token = 2, .n_out = 2};
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         st_weight w = {.type = types[i], .rows = 64, .cols = 256, .bytes = 12345};
         st_buf src = {.bytes = 1 << 20};
         st_linear_args a = {.weight = &w, .src = &src, .stride = 64};
         st_embed_args e = {.table = &w};
-        st_cost c = st_cost_of(ST_OP_LINEAR, &a, &rows, 0), d = st_cost_of(ST_OP_EMBED, &e, &rows, 0);
+        st_cost c = st_cost_of(ST_OP_LINEAR, &a, &rows), d = st_cost_of(ST_OP_EMBED, &e, &rows);
         cr_expect(c.fp16 == c.bytes && c.int8 == c.bytes && c.int4 == c.bytes, "%s", st_type_name(types[i]));
         cr_expect(d.fp16 == d.bytes && d.int4 == d.bytes && d.weight == 2 * st_row_bytes(types[i], 256));
     }
     st_weight ternary = {.type = ST_TERNARY, .rows = 64, .cols = 256, .bytes = 5000};
-    st_cost t = st_cost_of(ST_OP_EMBED, &(st_embed_args){.table = &ternary}, &rows, 0);
+    st_cost t = st_cost_of(ST_OP_EMBED, &(st_embed_args){.table = &ternary}, &rows);
     cr_expect_eq(t.weight, 2u * 64);
     cr_expect_eq(t.fp16, t.bytes - t.weight + 2u * 2 * 256, "a ternary table counts, row by row");
 }
@@ -62,7 +62,9 @@ Test(cost, other_matrices_stay)
 /* Every op: the parts add up to what st_bytes_* says. */
 Test(cost, parts_add_up)
 {
-    st_row_counts rows = {.n_token = 5, .n_out = 2};
+    /* Five rows of one sequence see 33 keys together, two rows are padding. */
+    static const st_batch_rows rows = {
+        .n_token = 5, .n_out = 2, .n_row = 7, .pos = {4, 5, 6, 7, 6, -1, -1}, .length = {8}};
     st_buf buf = {.bytes = 1 << 20};
     st_kv kv = {.n_page = 1, .n_layer = 1, .n_kv_head = 2, .head_dim = 64};
     st_qact q = {.max_row = 8, .cols = 256};
@@ -85,7 +87,7 @@ Test(cost, parts_add_up)
         {ST_OP_TOPK, &topk, st_bytes_topk(&topk, 2), 0, 0, 2 * 100},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        st_cost c = st_cost_of(cases[i].op, cases[i].args, &rows, 33);
+        st_cost c = st_cost_of(cases[i].op, cases[i].args, &rows);
         const char *name = st_op_name(cases[i].op);
         cr_expect_eq(c.bytes, cases[i].bytes, "%s", name);
         cr_expect_eq(c.weight, cases[i].weight, "%s", name);
@@ -99,17 +101,19 @@ Test(cost, parts_add_up)
 
 Test(cost, visible_keys)
 {
+    static st_batch_rows rows = {.n_row = 3, .pos = {-1, 0, -1}, .seq = {0, 1, 0}};
     for (int causal = 0; causal < 2; causal++)
         for (int32_t window = 0; window < 9; window++)
             for (int32_t length = 1; length < 12; length++)
                 for (int32_t pos = 0; pos < length; pos++) {
                     st_attend_args a = {.causal = causal, .window = window};
-                    int64_t n = 0;
+                    uint64_t n = 0;
                     for (int32_t j = 0; j < length; j++) /* the words of backend.h */
                         n += (!causal || j <= pos) &&
                              (window == 0 || (pos - window < j && (causal || j < pos + window)));
-                    cr_expect_eq(st_visible_keys(&a, pos, length), n, "%d %d %d %d", causal, window, length,
-                                 pos);
+                    rows.pos[1] = pos;
+                    rows.length[1] = length;
+                    cr_expect_eq(st_visible_keys(&a, &rows), n, "%d %d %d %d", causal, window, length, pos);
                 }
 }
 
@@ -156,7 +160,7 @@ Test(probe, checks_the_trace)
         if (lie == 0) {
             cr_expect_eq(status, STERNA_OK, "%s", error.message);
             cr_expect(p->n_op == 1 && p->op[0].op == ST_OP_NORM && p->op[0].n_row == 1 &&
-                      p->rows.n_token == 1);
+                      p->rows->n_token == 1);
             cr_expect_str_eq(p->op[0].variant, "ref");
             cr_expect(p->op[0].start >= 0.0 && p->op[0].start + p->op[0].seconds <= p->ended - p->begun);
         } else {

@@ -126,7 +126,7 @@ static sterna_status weight_create(st_device *dev, const st_matrix *parts, int n
                                    out_scale, outliers, weight, error);
 }
 
-/* ---- ops ---- */
+/* ---- choice ---- */
 
 static bool fits(const st_vulkan *v, const st_vulkan_variant *variant, const void *args)
 {
@@ -151,38 +151,34 @@ static const st_vulkan_variant *choose(const st_vulkan *v, st_op op, const void 
     return &table[i];
 }
 
-/* False if the op is not to be enqueued: its step is replayed, or the device has failed. */
-static bool runs(const st_vulkan *v)
+static void run(st_device *dev, st_op op, const void *args)
 {
+    st_vulkan *v = st_vulkan_of(dev);
     assert(v->batch);
-    return !v->replaying && v->failure.status == STERNA_OK;
-}
-
-static void run(st_vulkan *v, st_op op, const void *args, uint64_t bytes)
-{
+    if (v->replaying || v->failure.status != STERNA_OK)
+        return;
     const st_vulkan_variant *variant = choose(v, op, args);
     variant->run(v, args);
-    st_vulkan_trace_op(v, op, variant->name, bytes);
+    if (v->trace)
+        st_vulkan_trace_op(v, op, variant->name, st_bytes_of(op, args, v->rows));
 }
 
-/* An op's entry in the table. `bytes` is evaluated for traced steps only. */
-#define OP(name, number, bytes)                                                                              \
+/* ---- ops ---- */
+
+#define OP(name, number)                                                                                     \
     static void op_##name(st_device *dev, const st_##name##_args *args)                                      \
     {                                                                                                        \
-        st_vulkan *v = st_vulkan_of(dev);                                                                    \
-        if (runs(v))                                                                                         \
-            run(v, number, args, v->trace ? bytes : 0);                                                      \
+        run(dev, number, args);                                                                              \
     }
 
-OP(embed, ST_OP_EMBED, st_bytes_embed(args, st_vulkan_live_rows(v, ST_ROWS_TOKEN)))
-OP(norm, ST_OP_NORM, st_bytes_norm(args, st_vulkan_live_rows(v, args->rows)))
-OP(norm_quant, ST_OP_NORM_QUANT, st_bytes_norm_quant(args, st_vulkan_live_rows(v, args->rows)))
-OP(linear, ST_OP_LINEAR, st_bytes_linear(args, st_vulkan_live_rows(v, args->rows)))
-OP(rope_store, ST_OP_ROPE_STORE, st_bytes_rope_store(args, st_vulkan_live_rows(v, ST_ROWS_TOKEN)))
-OP(attend, ST_OP_ATTEND,
-   st_bytes_attend(args, st_vulkan_live_rows(v, ST_ROWS_TOKEN), st_vulkan_visible_keys(v, args)))
-OP(glu_norm_quant, ST_OP_GLU_NORM_QUANT, st_bytes_glu_norm_quant(args, st_vulkan_live_rows(v, ST_ROWS_TOKEN)))
-OP(topk, ST_OP_TOPK, st_bytes_topk(args, st_vulkan_live_rows(v, ST_ROWS_OUT)))
+OP(embed, ST_OP_EMBED)
+OP(norm, ST_OP_NORM)
+OP(norm_quant, ST_OP_NORM_QUANT)
+OP(linear, ST_OP_LINEAR)
+OP(rope_store, ST_OP_ROPE_STORE)
+OP(attend, ST_OP_ATTEND)
+OP(glu_norm_quant, ST_OP_GLU_NORM_QUANT)
+OP(topk, ST_OP_TOPK)
 
 const st_backend st_backend_vulkan = {
     .name = "vulkan",

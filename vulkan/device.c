@@ -260,7 +260,7 @@ sterna_status st_vulkan_open(int index, const st_device_params *params, st_devic
     sterna_status status = STERNA_OK;
     if (params->trace) {
         v->trace = st_calloc(ST_VULKAN_MAX_TRACE, sizeof *v->trace);
-        v->rows = st_calloc(3 * ST_MAX_BATCH + ST_MAX_SEQUENCE, sizeof *v->rows);
+        v->rows = st_calloc(1, sizeof *v->rows);
         if (!v->trace || !v->rows)
             status = st_fail(error, STERNA_E_MEMORY, "%s: no host memory for a trace", v->name);
     }

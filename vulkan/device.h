@@ -159,8 +159,7 @@ struct st_vulkan {
     st_trace_row *trace; /* [ST_VULKAN_MAX_TRACE], or NULL: not traced */
     VkQueryPool queries; /* a time stamp before the first op and after each */
     int n_trace;
-    int32_t *rows; /* host copies of the traced step's arrays: pos, seq, out [ST_MAX_BATCH], length
-                      [ST_MAX_SEQUENCE] */
+    st_batch_rows *rows; /* of the traced step, or NULL */
 };
 
 static inline st_vulkan *st_vulkan_of(st_device *dev)
@@ -226,9 +225,6 @@ void st_vulkan_enqueue(st_vulkan *v, const st_vulkan_dispatch *dispatch, const s
                        int n_binding);
 /* Notes the op that was just enqueued, if the step is traced. */
 void st_vulkan_trace_op(st_vulkan *v, st_op op, const char *variant, uint64_t bytes);
-/* Rows of the traced step that are not padding; keys that attend reads. */
-int32_t st_vulkan_live_rows(const st_vulkan *v, st_rows rows);
-uint64_t st_vulkan_visible_keys(const st_vulkan *v, const st_attend_args *args);
 
 /* ---- ops.c: the launchers ---- */
 void st_vulkan_embed_run(st_vulkan *v, const void *args);

@@ -9,14 +9,6 @@ enum { POOL_SETS = 128 }; /* descriptor sets of a pool; a step has one for each 
 
 /* ---- recordings ---- */
 
-static bool same_key(const st_batch *a, const st_batch *b)
-{
-    return a->n_token == b->n_token && a->n_seq == b->n_seq && a->n_out == b->n_out &&
-           a->max_blocks == b->max_blocks && a->token == b->token && a->pos == b->pos && a->seq == b->seq &&
-           a->slot == b->slot && a->table == b->table && a->length == b->length && a->out == b->out &&
-           a->stream == b->stream;
-}
-
 static void forget_one(st_vulkan *v, st_vulkan_recording *r)
 {
     while (r->pools) {
@@ -44,7 +36,7 @@ static st_vulkan_recording *find_recording(st_vulkan *v, const st_batch *batch)
     st_vulkan_recording *oldest = &v->recording[0];
     for (int i = 0; i < ST_VULKAN_MAX_RECORDING; i++) {
         st_vulkan_recording *r = &v->recording[i];
-        if (r->ready && same_key(&r->key, batch) && !v->trace)
+        if (r->ready && st_batch_same(&r->key, batch) && !v->trace)
             return r;
         if (r->used < oldest->used)
             oldest = r;
@@ -74,19 +66,6 @@ static bool start_recording(st_vulkan *v, st_vulkan_recording *r)
 
 /* ---- begin and end ---- */
 
-/* Host copies of what the bytes of ops depend on. */
-static void read_rows(st_vulkan *v, const st_batch *b)
-{
-    int32_t *pos = v->rows, *seq = pos + ST_MAX_BATCH, *out = seq + ST_MAX_BATCH,
-            *length = out + ST_MAX_BATCH;
-    st_device *dev = &v->base;
-    st_vulkan_read(dev, b->pos, 0, pos, (size_t)b->n_token * sizeof *pos);
-    st_vulkan_read(dev, b->seq, 0, seq, (size_t)b->n_token * sizeof *seq);
-    if (b->n_out)
-        st_vulkan_read(dev, b->out, 0, out, (size_t)b->n_out * sizeof *out);
-    st_vulkan_read(dev, b->length, 0, length, (size_t)b->n_seq * sizeof *length);
-}
-
 bool st_vulkan_begin(st_device *dev, const st_batch *batch)
 {
     st_vulkan *v = st_vulkan_of(dev);
@@ -95,7 +74,7 @@ bool st_vulkan_begin(st_device *dev, const st_batch *batch)
     v->replaying = false;
     v->n_step++;
     if (v->trace)
-        read_rows(v, batch);
+        st_batch_rows_read(dev, batch, v->rows);
     if (v->failure.status == STERNA_OK) {
         v->current = find_recording(v, batch);
         v->current->used = v->n_step;
@@ -291,7 +270,7 @@ void st_vulkan_enqueue(st_vulkan *v, const st_vulkan_dispatch *d, const st_vulka
 
 void st_vulkan_trace_op(st_vulkan *v, st_op op, const char *variant, uint64_t bytes)
 {
-    if (!v->trace || v->failure.status != STERNA_OK)
+    if (v->failure.status != STERNA_OK)
         return;
     if (v->n_trace == ST_VULKAN_MAX_TRACE) {
         st_fail(&v->failure, STERNA_E_LIMIT, "%s: a traced step has at most %d ops", v->name,
@@ -302,30 +281,4 @@ void st_vulkan_trace_op(st_vulkan *v, st_op op, const char *variant, uint64_t by
     if (v->queries)
         v->vk.CmdWriteTimestamp(v->current->commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, v->queries,
                                 (uint32_t)v->n_trace);
-}
-
-int32_t st_vulkan_live_rows(const st_vulkan *v, st_rows rows)
-{
-    const int32_t *value = rows == ST_ROWS_TOKEN ? v->rows : v->rows + 2 * ST_MAX_BATCH;
-    int32_t n = rows == ST_ROWS_TOKEN ? v->batch->n_token : v->batch->n_out, live = 0;
-    for (int32_t i = 0; i < n; i++)
-        live += value[i] >= 0;
-    return live;
-}
-
-uint64_t st_vulkan_visible_keys(const st_vulkan *v, const st_attend_args *a)
-{
-    const int32_t *pos = v->rows, *seq = pos + ST_MAX_BATCH, *length = v->rows + 3 * ST_MAX_BATCH;
-    uint64_t n_key = 0;
-    for (int32_t r = 0; r < v->batch->n_token; r++) {
-        if (pos[r] < 0)
-            continue;
-        int64_t first = a->window > 0 ? st_max(0, (int64_t)pos[r] - a->window + 1) : 0, end = length[seq[r]];
-        if (a->causal)
-            end = st_min(end, (int64_t)pos[r] + 1);
-        else if (a->window > 0)
-            end = st_min(end, (int64_t)pos[r] + a->window);
-        n_key += (uint64_t)(end - first);
-    }
-    return n_key;
 }

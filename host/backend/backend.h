@@ -363,4 +363,21 @@ uint64_t st_bytes_attend(const st_attend_args *args, int32_t n_row, uint64_t n_k
 uint64_t st_bytes_glu_norm_quant(const st_glu_norm_quant_args *args, int32_t n_row);
 uint64_t st_bytes_topk(const st_topk_args *args, int32_t n_row);
 
+/* ---- rows.c: for devices that hold the batch's arrays where the host cannot look ---- */
+
+/* Host copies of a step's arrays, for what an op costs. */
+typedef struct st_batch_rows {
+    int32_t n_token, n_out; /* rows that are not padding */
+    int32_t n_row;          /* token rows, with padding */
+    int32_t pos[ST_MAX_BATCH], seq[ST_MAX_BATCH], length[ST_MAX_SEQUENCE];
+} st_batch_rows;
+/* Reads them from the device. Outside of begin/end. */
+void st_batch_rows_read(st_device *dev, const st_batch *batch, st_batch_rows *rows);
+/* Positions that the rows of the step see, together, as attend has it. */
+uint64_t st_visible_keys(const st_attend_args *args, const st_batch_rows *rows);
+/* st_bytes_* of the op whose st_*_args these are. */
+uint64_t st_bytes_of(st_op op, const void *args, const st_batch_rows *rows);
+/* Whether a recording of a step of `a` serves one of `b`. */
+bool st_batch_same(const st_batch *a, const st_batch *b);
+
 #endif

@@ -21,7 +21,7 @@ static void compare(st_cost *c, const st_weight *weight, int64_t rows, uint64_t 
     c->int4 = rest + n * ((k + 1) / 2) + n * n_group * sizeof(uint16_t);
 }
 
-static st_cost embed(const st_embed_args *a, const st_row_counts *rows)
+static st_cost embed(const st_embed_args *a, const st_batch_rows *rows)
 {
     st_cost c = {.bytes = st_bytes_embed(a, rows->n_token)};
     c.weight = (uint64_t)rows->n_token * st_row_bytes(a->table->type, a->table->cols);
@@ -50,10 +50,11 @@ static st_cost rope_store(const st_rope_store_args *a, int32_t n_row)
                      .multiply_accumulate = (uint64_t)n_row * 2 * rotated};
 }
 
-static st_cost attend(const st_attend_args *a, int32_t n_row, uint64_t n_key)
+static st_cost attend(const st_attend_args *a, const st_batch_rows *rows)
 {
+    uint64_t n_key = st_visible_keys(a, rows);
     uint64_t head_dim = (uint64_t)a->head_dim;
-    return (st_cost){.bytes = st_bytes_attend(a, n_row, n_key),
+    return (st_cost){.bytes = st_bytes_attend(a, rows->n_token, n_key),
                      .kv = n_key * 2 * sizeof(uint16_t) * (uint64_t)a->n_kv_head * head_dim,
                      .multiply_accumulate = n_key * (uint64_t)a->n_head * 2 * head_dim};
 }
@@ -66,7 +67,7 @@ static st_cost elements(uint64_t bytes, int32_t n_row, int64_t n, bool vector, u
                      .multiply_accumulate = per * (uint64_t)n_row * (uint64_t)n};
 }
 
-static st_cost cost_of(st_op op, const void *args, const st_row_counts *rows, uint64_t n_key)
+static st_cost cost_of(st_op op, const void *args, const st_batch_rows *rows)
 {
     int32_t n_row[] = {[ST_ROWS_TOKEN] = rows->n_token, [ST_ROWS_OUT] = rows->n_out};
     switch (op) {
@@ -88,7 +89,7 @@ static st_cost cost_of(st_op op, const void *args, const st_row_counts *rows, ui
     case ST_OP_ROPE_STORE:
         return rope_store(args, rows->n_token);
     case ST_OP_ATTEND:
-        return attend(args, rows->n_token, n_key);
+        return attend(args, rows);
     case ST_OP_GLU_NORM_QUANT: {
         const st_glu_norm_quant_args *a = args;
         uint64_t bytes = st_bytes_glu_norm_quant(a, rows->n_token);
@@ -105,9 +106,9 @@ static st_cost cost_of(st_op op, const void *args, const st_row_counts *rows, ui
     return (st_cost){0};
 }
 
-st_cost st_cost_of(st_op op, const void *args, const st_row_counts *rows, uint64_t n_key)
+st_cost st_cost_of(st_op op, const void *args, const st_batch_rows *rows)
 {
-    st_cost c = cost_of(op, args, rows, n_key);
+    st_cost c = cost_of(op, args, rows);
     c.other = c.bytes - c.weight - c.kv;
     if (op != ST_OP_LINEAR && op != ST_OP_EMBED)
         c.fp16 = c.int8 = c.int4 = c.bytes;
@@ -124,14 +125,4 @@ void st_cost_add(st_cost *sum, const st_cost *cost)
     sum->int8 += cost->int8;
     sum->int4 += cost->int4;
     sum->multiply_accumulate += cost->multiply_accumulate;
-}
-
-int64_t st_visible_keys(const st_attend_args *a, int32_t pos, int32_t length)
-{
-    int64_t first = 0, end = a->causal ? st_min(length, (int64_t)pos + 1) : length;
-    if (a->window > 0) {
-        first = st_max(0, (int64_t)pos - a->window + 1);
-        end = st_min(end, (int64_t)pos + a->window);
-    }
-    return st_max(0, end - first);
 }

@@ -25,16 +25,8 @@ typedef struct st_cost {
     uint64_t multiply_accumulate; /* see above */
 } st_cost;
 
-/* Rows of a step that are not padding. */
-typedef struct st_row_counts {
-    int32_t n_token, n_out;
-} st_row_counts;
-
-/* `args` is the op's st_*_args; n_key, of attend: visible keys of all rows. */
-st_cost st_cost_of(st_op op, const void *args, const st_row_counts *rows, uint64_t n_key);
+/* `args` is the op's st_*_args. */
+st_cost st_cost_of(st_op op, const void *args, const st_batch_rows *rows);
 void st_cost_add(st_cost *sum, const st_cost *cost);
-
-/* Positions that a row at `pos` sees of a sequence of `length`, as attend has it. */
-int64_t st_visible_keys(const st_attend_args *args, int32_t pos, int32_t length);
 
 #endif

@@ -11,7 +11,7 @@ static void probe_close(st_device *dev)
 {
     st_probe *p = st_probe_of(dev);
     st_device_close(&p->inner);
-    st_free(p->pos);
+    st_free(p->rows);
     st_free(p->trace);
     st_free(p->op);
     st_free(p);
@@ -78,28 +78,13 @@ static void probe_weight_destroy(st_device *dev, st_weight *weight)
 
 /* ---- steps ---- */
 
-static void read_array(st_probe *p, const st_buf *buf, int32_t *dst, int32_t n)
-{
-    if (n > 0)
-        p->inner->backend->read(p->inner, buf, 0, dst, (size_t)n * sizeof *dst);
-}
-
 static bool probe_begin(st_device *dev, const st_batch *batch)
 {
     st_probe *p = st_probe_of(dev);
     double start = st_seconds();
     p->batch = batch;
     p->n_op = 0;
-    read_array(p, batch->pos, p->pos, batch->n_token);
-    read_array(p, batch->seq, p->seq, batch->n_token);
-    read_array(p, batch->out, p->out, batch->n_out);
-    read_array(p, batch->length, p->length, batch->n_seq);
-    p->rows = (st_row_counts){0};
-    p->key_window = -1;
-    for (int32_t i = 0; i < batch->n_token; i++)
-        p->rows.n_token += p->pos[i] >= 0;
-    for (int32_t i = 0; i < batch->n_out; i++)
-        p->rows.n_out += p->out[i] >= 0;
+    st_batch_rows_read(p->inner, batch, p->rows);
     p->begun = st_seconds();
     p->own_before = p->begun - start;
     return p->inner->backend->begin(p->inner, batch);
@@ -146,32 +131,32 @@ static sterna_status probe_end(st_device *dev, sterna_error *error)
 
 /* ---- ops ---- */
 
-static st_probe_op *note(st_probe *p, st_op op, const void *args, uint64_t n_key)
+static st_probe_op *note(st_probe *p, st_op op, const void *args)
 {
     if (p->n_op == ST_PROBE_MAX_OP)
         st_fail(&p->failure, STERNA_E_LIMIT, "a step of more than %d ops cannot be profiled",
                 ST_PROBE_MAX_OP);
     st_probe_op *o = &p->op[p->n_op]; /* there is one too many */
     p->n_op += p->n_op < ST_PROBE_MAX_OP;
-    *o = (st_probe_op){.op = op, .layer = -1, .n_row = p->rows.n_token};
-    o->cost = st_cost_of(op, args, &p->rows, n_key);
+    *o = (st_probe_op){.op = op, .layer = -1, .n_row = p->rows->n_token};
+    o->cost = st_cost_of(op, args, p->rows);
     return o;
 }
 
 static int32_t row_count(const st_probe *p, st_rows rows)
 {
-    return rows == ST_ROWS_TOKEN ? p->rows.n_token : p->rows.n_out;
+    return rows == ST_ROWS_TOKEN ? p->rows->n_token : p->rows->n_out;
 }
 
 static void probe_embed(st_device *dev, const st_embed_args *args)
 {
-    note(st_probe_of(dev), ST_OP_EMBED, args, 0);
+    note(st_probe_of(dev), ST_OP_EMBED, args);
     inner_of(dev)->backend->embed(inner_of(dev), args);
 }
 
 static void probe_norm(st_device *dev, const st_norm_args *args)
 {
-    st_probe_op *o = note(st_probe_of(dev), ST_OP_NORM, args, 0);
+    st_probe_op *o = note(st_probe_of(dev), ST_OP_NORM, args);
     o->n_row = row_count(st_probe_of(dev), args->rows);
     o->accumulate = args->accumulate;
     inner_of(dev)->backend->norm(inner_of(dev), args);
@@ -179,14 +164,14 @@ static void probe_norm(st_device *dev, const st_norm_args *args)
 
 static void probe_norm_quant(st_device *dev, const st_norm_quant_args *args)
 {
-    st_probe_op *o = note(st_probe_of(dev), ST_OP_NORM_QUANT, args, 0);
+    st_probe_op *o = note(st_probe_of(dev), ST_OP_NORM_QUANT, args);
     o->n_row = row_count(st_probe_of(dev), args->rows);
     inner_of(dev)->backend->norm_quant(inner_of(dev), args);
 }
 
 static void probe_linear(st_device *dev, const st_linear_args *args)
 {
-    st_probe_op *o = note(st_probe_of(dev), ST_OP_LINEAR, args, 0);
+    st_probe_op *o = note(st_probe_of(dev), ST_OP_LINEAR, args);
     o->n_row = row_count(st_probe_of(dev), args->rows);
     o->weight = args->weight;
     inner_of(dev)->backend->linear(inner_of(dev), args);
@@ -194,41 +179,27 @@ static void probe_linear(st_device *dev, const st_linear_args *args)
 
 static void probe_rope_store(st_device *dev, const st_rope_store_args *args)
 {
-    note(st_probe_of(dev), ST_OP_ROPE_STORE, args, 0)->layer = args->layer;
+    note(st_probe_of(dev), ST_OP_ROPE_STORE, args)->layer = args->layer;
     inner_of(dev)->backend->rope_store(inner_of(dev), args);
-}
-
-/* Layers mostly have the window of the one before. */
-static uint64_t count_keys(st_probe *p, const st_attend_args *args)
-{
-    if (args->window == p->key_window && args->causal == p->key_causal)
-        return p->n_key;
-    p->key_window = args->window;
-    p->key_causal = args->causal;
-    p->n_key = 0;
-    for (int32_t i = 0; i < p->batch->n_token; i++)
-        if (p->pos[i] >= 0)
-            p->n_key += (uint64_t)st_visible_keys(args, p->pos[i], p->length[p->seq[i]]);
-    return p->n_key;
 }
 
 static void probe_attend(st_device *dev, const st_attend_args *args)
 {
     st_probe *p = st_probe_of(dev);
-    note(p, ST_OP_ATTEND, args, count_keys(p, args))->layer = args->layer;
+    note(p, ST_OP_ATTEND, args)->layer = args->layer;
     p->inner->backend->attend(p->inner, args);
 }
 
 static void probe_glu_norm_quant(st_device *dev, const st_glu_norm_quant_args *args)
 {
-    note(st_probe_of(dev), ST_OP_GLU_NORM_QUANT, args, 0);
+    note(st_probe_of(dev), ST_OP_GLU_NORM_QUANT, args);
     inner_of(dev)->backend->glu_norm_quant(inner_of(dev), args);
 }
 
 static void probe_topk(st_device *dev, const st_topk_args *args)
 {
     st_probe *p = st_probe_of(dev);
-    note(p, ST_OP_TOPK, args, 0)->n_row = p->rows.n_out;
+    note(p, ST_OP_TOPK, args)->n_row = p->rows->n_out;
     p->inner->backend->topk(p->inner, args);
 }
 
@@ -267,20 +238,17 @@ sterna_status st_probe_open(st_device *inner, st_device **dev, sterna_error *err
         p->inner = inner;
         p->base.backend = &p->table;
         fill_table(&p->table, inner->backend);
-        p->pos = st_calloc(3 * ST_MAX_BATCH + ST_MAX_SEQUENCE, sizeof *p->pos);
+        p->rows = st_calloc(1, sizeof *p->rows);
         p->trace = st_calloc(ST_PROBE_MAX_OP, sizeof *p->trace);
         p->op = st_calloc(ST_PROBE_MAX_OP + 1, sizeof *p->op);
     }
-    if (!p || !p->pos || !p->trace || !p->op) {
+    if (!p || !p->rows || !p->trace || !p->op) {
         if (p)
             probe_close(&p->base);
         else
             st_device_close(&inner);
         return st_fail(error, STERNA_E_MEMORY, "out of memory for a trace of %d ops", ST_PROBE_MAX_OP);
     }
-    p->seq = p->pos + ST_MAX_BATCH;
-    p->out = p->seq + ST_MAX_BATCH;
-    p->length = p->out + ST_MAX_BATCH;
     *dev = &p->base;
     return STERNA_OK;
 }

@@ -24,17 +24,12 @@ typedef struct st_probe {
     st_backend table; /* the inner backend's name and info, this layer's functions */
     st_device *inner; /* opened with params.trace */
     const st_batch *batch;
-    int32_t *pos, *seq, *out; /* i32 [ST_MAX_BATCH] host copies of the batch's arrays */
-    int32_t *length;          /* i32 [ST_MAX_SEQUENCE] */
-    sterna_error failure;     /* the trace is not what was issued; status 0 = none */
-    st_trace_row *trace;      /* [ST_PROBE_MAX_OP] */
+    st_batch_rows *rows;  /* of the last step */
+    sterna_error failure; /* the trace is not what was issued; status 0 = none */
+    st_trace_row *trace;  /* [ST_PROBE_MAX_OP] */
     /* of the last step */
     st_probe_op *op; /* [ST_PROBE_MAX_OP + 1] */
     int n_op;
-    st_row_counts rows;
-    int32_t key_window; /* n_key is of this window; -1: not counted yet */
-    bool key_causal;
-    uint64_t n_key;               /* visible keys of all rows */
     double begun, ended;          /* times when the inner begin() was called and when its end() returned */
     double own_before, own_after; /* seconds spent in this layer before the one and after the other */
 } st_probe;

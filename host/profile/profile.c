@@ -236,8 +236,8 @@ static sterna_status measure_step(measurement *m, st_phase phase, sterna_error *
                             .begin = probe->begun - probe->own_before - m->base,
                             .end = probe->ended - probe->own_before - m->base,
                             .finish = finish - own - m->base,
-                            .n_token = probe->rows.n_token,
-                            .n_out = probe->rows.n_out,
+                            .n_token = probe->rows->n_token,
+                            .n_out = probe->rows->n_out,
                             .n_page_used = s.n_page_used};
     m->base += own;
     sterna_status status = st_collect(&m->collector, probe, &step, error);
@@ -290,10 +290,10 @@ static sterna_status run_phase(measurement *m, st_phase which, sterna_error *err
         if (done)
             break;
         status = measure_step(m, which, error);
-        n_row += m->probe->rows.n_token;
-        if (status == STERNA_OK && which == ST_PHASE_DECODE && m->probe->rows.n_token != o->n_sequence)
+        n_row += m->probe->rows->n_token;
+        if (status == STERNA_OK && which == ST_PHASE_DECODE && m->probe->rows->n_token != o->n_sequence)
             status = st_fail(error, STERNA_E_DEVICE, "a decode step has %d rows for %d sequences",
-                             m->probe->rows.n_token, o->n_sequence);
+                             m->probe->rows->n_token, o->n_sequence);
     }
     phase->n_taken = processors_taken() - taken;
     look_at_energy(m, true);
