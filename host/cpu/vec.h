@@ -524,7 +524,7 @@ INLINE vec vec_negative(vec x)
 INLINE vec vec_exp(vec x)
 {
     mask nan = vec_is_nan(x), low = vec_less(x, vec_set(ST_EXP_LOW));
-    const vec magic = vec_set(ST_EXP_MAGIC);
+    const vec magic = vec_set(ST_ROUND_MAGIC);
     x = vec_min(vec_set(ST_EXP_HIGH), x);
     vec shifted = vec_add(vec_mul(x, vec_set(ST_EXP_LOG2E)), magic);
     vec n = vec_sub(shifted, magic);
