@@ -331,6 +331,36 @@ Test(softcuda, graph_reads_memory_at_replay)
     }
 }
 
+/* ---- what the environment says ---- */
+
+static int init_with(const char *variable, const char *value)
+{
+    setenv(variable, value, 1);
+    int result = cu.init(0);
+    unsetenv(variable);
+    return result;
+}
+
+Test(softcuda, refuses_settings_that_it_does_not_know)
+{
+    enum { INVALID_VALUE = 1, NO_DEVICE = 100 };
+    static const char *const wrong[][2] = {{"SOFTCUDA_STREAMS", "random"}, {"SOFTCUDA_ARCH", "85"},
+                                           {"SOFTCUDA_ARCH", "sm_80"},     {"SOFTCUDA_CHECK", "2"},
+                                           {"SOFTCUDA_MEMORY", "1G"},      {"SOFTCUDA_DEVICES", "-1"}};
+    static const struct {
+        const char *list;
+        int result;
+    } visible[] = {{"", NO_DEVICE}, {"0", 0}, {"0,1", 0}, {"1", 0}, {"2,0", NO_DEVICE}, {"x", NO_DEVICE}};
+    open_driver();
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        cr_expect_eq(init_with(wrong[i][0], wrong[i][1]), INVALID_VALUE, "%s=%s", wrong[i][0], wrong[i][1]);
+    cr_expect_eq(init_with("SOFTCUDA_STREAMS", "eager"), 0);
+    setenv("SOFTCUDA_DEVICES", "2", 1);
+    for (size_t i = 0; i < sizeof visible / sizeof visible[0]; i++)
+        cr_expect_eq(init_with("CUDA_VISIBLE_DEVICES", visible[i].list), visible[i].result, "'%s'",
+                     visible[i].list);
+}
+
 #else
 
 Test(softcuda, not_built)

@@ -16,21 +16,9 @@ CUctx_st *current()
     return current_context;
 }
 
-uint64_t number(const char *variable, uint64_t otherwise)
-{
-    const char *text = getenv(variable);
-    return text && *text ? strtoull(text, nullptr, 0) : otherwise;
-}
-
 int arch()
 {
-    return int(number("SOFTCUDA_ARCH", 80));
-}
-
-static int device_count()
-{
-    const char *visible = getenv("CUDA_VISIBLE_DEVICES");
-    return visible && !*visible ? 0 : int(number("SOFTCUDA_DEVICES", 1));
+    return int(setting(Setting::arch));
 }
 
 static CUctx_st *primary(int device)
@@ -77,7 +65,7 @@ static int attribute(CUdevice_attribute which)
     case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR:
         return arch() % 10;
     case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT:
-        return int(number("SOFTCUDA_SMS", 2));
+        return int(setting(Setting::sms));
     case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN:
         return sizes->block * 1024;
     case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR:
@@ -97,22 +85,24 @@ extern "C" {
 
 CUresult cuInit(unsigned)
 {
-    return device_count() ? CUDA_SUCCESS : CUDA_ERROR_NO_DEVICE;
+    if (!settings_are_good())
+        return CUDA_ERROR_INVALID_VALUE;
+    return visible_devices() ? CUDA_SUCCESS : CUDA_ERROR_NO_DEVICE;
 }
 CUresult cuDriverGetVersion(int *version)
 {
-    *version = int(number("SOFTCUDA_DRIVER_VERSION", 13000));
+    *version = int(setting(Setting::driver_version));
     return CUDA_SUCCESS;
 }
 CUresult cuDeviceGetCount(int *count)
 {
-    *count = device_count();
+    *count = visible_devices();
     return CUDA_SUCCESS;
 }
 CUresult cuDeviceGet(CUdevice *device, int ordinal)
 {
     *device = ordinal;
-    return ordinal >= 0 && ordinal < device_count() ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
+    return ordinal >= 0 && ordinal < visible_devices() ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
 }
 CUresult cuDeviceGetName(char *name, int bytes, CUdevice)
 {
@@ -139,7 +129,7 @@ CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute which, CUdevice)
 CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device)
 {
     std::lock_guard<std::recursive_mutex> lock(driver_lock());
-    if (device < 0 || device >= device_count())
+    if (device < 0 || device >= visible_devices())
         return CUDA_ERROR_INVALID_DEVICE;
     *context = primary(device);
     (*context)->users++;
@@ -152,7 +142,7 @@ CUresult cuDevicePrimaryCtxRelease(CUdevice device)
     if (context->users == 0)
         return CUDA_ERROR_INVALID_CONTEXT;
     if (--context->users == 0) {
-        if (memory().live_count() && number("SOFTCUDA_CHECK", 0))
+        if (memory().live_count() && setting(Setting::check))
             fprintf(stderr, "softcuda: leak: %llu allocations are left at the end of the context\n",
                     static_cast<unsigned long long>(memory().live_count()));
         context->error = CUDA_SUCCESS;
@@ -179,10 +169,11 @@ CUresult cuCtxGetDevice(CUdevice *device)
 
 #define ERRORS(X)                                                                                            \
     X(CUDA_SUCCESS)                                                                                          \
-    X(CUDA_ERROR_INVALID_VALUE) X(CUDA_ERROR_OUT_OF_MEMORY) X(CUDA_ERROR_NO_DEVICE)                          \
-        X(CUDA_ERROR_INVALID_DEVICE) X(CUDA_ERROR_INVALID_IMAGE) X(CUDA_ERROR_INVALID_CONTEXT)               \
-            X(CUDA_ERROR_NO_BINARY_FOR_GPU) X(CUDA_ERROR_INVALID_PTX) X(CUDA_ERROR_NOT_FOUND)                \
-                X(CUDA_ERROR_NOT_READY) X(CUDA_ERROR_ILLEGAL_ADDRESS) X(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES)  \
+    X(CUDA_ERROR_INVALID_VALUE)                                                                              \
+    X(CUDA_ERROR_OUT_OF_MEMORY) X(CUDA_ERROR_NO_DEVICE) X(CUDA_ERROR_INVALID_DEVICE)                         \
+        X(CUDA_ERROR_INVALID_IMAGE) X(CUDA_ERROR_INVALID_CONTEXT) X(CUDA_ERROR_NO_BINARY_FOR_GPU)            \
+            X(CUDA_ERROR_INVALID_PTX) X(CUDA_ERROR_NOT_FOUND) X(CUDA_ERROR_NOT_READY)                        \
+                X(CUDA_ERROR_ILLEGAL_ADDRESS) X(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES)                          \
                     X(CUDA_ERROR_MISALIGNED_ADDRESS) X(CUDA_ERROR_LAUNCH_FAILED) X(CUDA_ERROR_NOT_SUPPORTED) \
                         X(CUDA_ERROR_ILLEGAL_STATE) X(CUDA_ERROR_INVALID_HANDLE)                             \
                             X(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED)

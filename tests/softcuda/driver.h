@@ -3,6 +3,7 @@
 #define SOFTCUDA_DRIVER_H
 
 #include "tests/softcuda/fatbin.h"
+#include "tests/softcuda/settings.h"
 #include "tests/softcuda/warp.h"
 
 #include <chrono>
@@ -43,7 +44,6 @@ namespace softcuda
 
 /* All entry points hold this lock: the product calls from one thread, and others only wait. */
 std::recursive_mutex &driver_lock();
-bool lazy();                      /* SOFTCUDA_STREAMS=lazy */
 CUstream_st *stream_of(CUstream); /* null and the legacy handles are the default stream */
 std::set<CUstream_st *> &streams();
 CUctx_st *current();
@@ -52,7 +52,6 @@ CUresult enqueue(CUstream, Work);             /* captured, run at once, or kept 
 CUresult drain(CUstream_st *, uint64_t mark); /* runs what was queued up to the mark */
 CUresult drain_all();
 int arch();
-uint64_t number(const char *variable, uint64_t otherwise);
 
 /* Runs the body with the lock and a context without error. */
 template <class F> CUresult guarded(F body)

@@ -1,4 +1,5 @@
 // A grid: blocks over the processor's cores, in order, or in a seeded order in check mode.
+#include "tests/softcuda/settings.h"
 #include "tests/softcuda/warp.h"
 
 #include <atomic>
@@ -14,14 +15,13 @@ namespace softcuda
 
 void execute(const Launch &launch)
 {
-    const char *text = getenv("SOFTCUDA_CHECK"), *seed = getenv("SOFTCUDA_SEED");
-    const bool check = text && text[0] == '1';
+    const bool check = setting(Setting::check);
     const uint64_t count = uint64_t(launch.grid[0]) * launch.grid[1] * launch.grid[2];
     std::vector<uint64_t> order;
     if (check) {
         order.resize(count);
         std::iota(order.begin(), order.end(), 0);
-        std::mt19937_64 random(seed ? strtoull(seed, nullptr, 0) : 1);
+        std::mt19937_64 random(setting(Setting::seed));
         for (uint64_t i = count; i > 1; i--)
             std::swap(order[i - 1], order[random() % i]);
     }

@@ -1,17 +1,11 @@
 #include "tests/softcuda/memory.h"
+#include "tests/softcuda/settings.h"
 
 #include <cstdlib>
 #include <cstring>
 
 namespace softcuda
 {
-
-// The value of an environment variable, or the default where it is unset.
-static uint64_t setting(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-    return text && *text ? strtoull(text, nullptr, 0) : otherwise;
-}
 
 Memory &memory()
 {
@@ -21,7 +15,7 @@ Memory &memory()
 
 uint64_t Memory::total_bytes()
 {
-    return setting("SOFTCUDA_MEMORY", 8ull << 30);
+    return setting(Setting::memory);
 }
 
 uint64_t Memory::free_bytes()
@@ -34,8 +28,7 @@ uint64_t Memory::free_bytes()
 uint64_t Memory::allocate(uint64_t bytes)
 {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (++calls_ == setting("SOFTCUDA_FAIL_ALLOC", 0) || bytes > total_bytes() ||
-        used_ + bytes > total_bytes())
+    if (++calls_ == setting(Setting::fail_alloc) || bytes > total_bytes() || used_ + bytes > total_bytes())
         return 0;
     void *p = aligned_alloc(512, (bytes + 511) / 512 * 512);
     if (!p)

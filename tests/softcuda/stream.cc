@@ -15,12 +15,6 @@ std::recursive_mutex &driver_lock()
     return mutex;
 }
 
-bool lazy()
-{
-    const char *text = getenv("SOFTCUDA_STREAMS");
-    return text && strcmp(text, "lazy") == 0;
-}
-
 std::set<CUstream_st *> &streams()
 {
     static std::set<CUstream_st *> all;
@@ -73,7 +67,7 @@ CUresult enqueue(CUstream handle, Work work)
     }
     stream->queue.push_back(std::move(work));
     stream->queued++;
-    return lazy() ? CUDA_SUCCESS : drain(stream, stream->queued);
+    return setting(Setting::lazy) ? CUDA_SUCCESS : drain(stream, stream->queued);
 }
 
 } // namespace softcuda
