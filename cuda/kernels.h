@@ -11,10 +11,7 @@ enum {
     ST_CUDA_CHUNK = 8192,  /* columns of a row that a quantising block keeps in shared memory (32 KB) */
     ST_CUDA_ROW_TILE = 16, /* rows and columns of a tile of ternary codes, see ternary.cuh */
     ST_CUDA_K_TILE = 128,
-    ST_CUDA_TILE_BYTES = ST_CUDA_ROW_TILE * ST_CUDA_K_TILE / 4,
-    ST_CUDA_GEMV_MAX = 4,  /* tokens that the GEMV takes */
-    ST_CUDA_GEMV_WARP = 8, /* warps that share the columns of a row tile */
-    ST_CUDA_MMA_WARP = 4   /* warps of an mma block: 16 rows each */
+    ST_CUDA_TILE_BYTES = ST_CUDA_ROW_TILE * ST_CUDA_K_TILE / 4
 };
 
 /* A weight matrix on the device. */
