@@ -99,6 +99,21 @@ void st_vulkan_embed_run(st_vulkan *v, const void *args)
     }
 }
 
+/* All of an op in one dispatch of groups[0] x groups[1] workgroups. */
+static void once(st_vulkan *v, st_vulkan_shader shader, const void *push, size_t push_bytes,
+                 const st_vulkan_binding *binding, int n_binding, const int32_t groups[2])
+{
+    st_vulkan_dispatch d = {.shader = shader,
+                            .constant = {v->limits.local, v->limits.chunk},
+                            .n_constant = 2, /* not all have a use for the second */
+                            .push = push,
+                            .push_bytes = (uint32_t)push_bytes,
+                            .x = (uint32_t)groups[0],
+                            .y = (uint32_t)groups[1]};
+    st_vulkan_order(v, binding, n_binding);
+    st_vulkan_enqueue(v, &d, binding, n_binding);
+}
+
 void st_vulkan_norm_run(st_vulkan *v, const void *args)
 {
     const st_norm_args *a = args;
@@ -112,15 +127,8 @@ void st_vulkan_norm_run(st_vulkan *v, const void *args)
                                 .accumulate = a->accumulate,
                                 .gathers = a->rows == ST_ROWS_OUT,
                                 .eps = a->eps};
-    st_vulkan_dispatch d = {.shader = ST_VULKAN_SHADER_norm,
-                            .constant = {v->limits.local},
-                            .n_constant = 1,
-                            .push = &push,
-                            .push_bytes = sizeof push,
-                            .x = (uint32_t)rows,
-                            .y = 1};
-    st_vulkan_order(v, binding, sizeof binding / sizeof binding[0]);
-    st_vulkan_enqueue(v, &d, binding, sizeof binding / sizeof binding[0]);
+    const int32_t groups[2] = {rows, 1};
+    once(v, ST_VULKAN_SHADER_norm, &push, sizeof push, binding, sizeof binding / sizeof binding[0], groups);
 }
 
 /* norm_quant and glu_norm_quant; `src` has rows of `src_cols`. */
@@ -149,15 +157,8 @@ static void quantise(st_vulkan *v, st_vulkan_shader shader, const st_norm_quant_
                                  .n_sum = (uint32_t)planes.n_sum,
                                  .act_group = (uint32_t)a->dst.act_group,
                                  .sum_group = (uint32_t)a->dst.sum_group};
-    st_vulkan_dispatch d = {.shader = shader,
-                            .constant = {v->limits.local, v->limits.chunk},
-                            .n_constant = 2,
-                            .push = &push,
-                            .push_bytes = sizeof push,
-                            .x = (uint32_t)rows,
-                            .y = 1};
-    st_vulkan_order(v, binding, sizeof binding / sizeof binding[0]);
-    st_vulkan_enqueue(v, &d, binding, sizeof binding / sizeof binding[0]);
+    const int32_t groups[2] = {rows, 1};
+    once(v, shader, &push, sizeof push, binding, sizeof binding / sizeof binding[0], groups);
 }
 
 void st_vulkan_norm_quant_run(st_vulkan *v, const void *args)
@@ -210,15 +211,9 @@ void st_vulkan_rope_store_run(st_vulkan *v, const void *args)
                                    constant(v->batch->slot),
                                    kv_plane(&a->kv, a->layer, 0, ST_VULKAN_WRITE, &push.key_skip),
                                    kv_plane(&a->kv, a->layer, 1, ST_VULKAN_WRITE, &push.value_skip)};
-    st_vulkan_dispatch d = {.shader = ST_VULKAN_SHADER_rope_store,
-                            .constant = {v->limits.local},
-                            .n_constant = 1,
-                            .push = &push,
-                            .push_bytes = sizeof push,
-                            .x = (uint32_t)(a->n_head + 2 * a->n_kv_head),
-                            .y = (uint32_t)v->batch->n_token};
-    st_vulkan_order(v, binding, sizeof binding / sizeof binding[0]);
-    st_vulkan_enqueue(v, &d, binding, sizeof binding / sizeof binding[0]);
+    const int32_t groups[2] = {a->n_head + 2 * a->n_kv_head, v->batch->n_token};
+    once(v, ST_VULKAN_SHADER_rope_store, &push, sizeof push, binding, sizeof binding / sizeof binding[0],
+         groups);
 }
 
 void st_vulkan_attend_run(st_vulkan *v, const void *args)
@@ -243,15 +238,8 @@ void st_vulkan_attend_run(st_vulkan *v, const void *args)
         constant(v->batch->length),
         kv_plane(&a->kv, a->layer, 0, ST_VULKAN_READ, &push.key_skip),
         kv_plane(&a->kv, a->layer, 1, ST_VULKAN_READ, &push.value_skip)};
-    st_vulkan_dispatch d = {.shader = ST_VULKAN_SHADER_attend,
-                            .constant = {v->limits.local},
-                            .n_constant = 1,
-                            .push = &push,
-                            .push_bytes = sizeof push,
-                            .x = (uint32_t)a->n_head,
-                            .y = (uint32_t)v->batch->n_token};
-    st_vulkan_order(v, binding, sizeof binding / sizeof binding[0]);
-    st_vulkan_enqueue(v, &d, binding, sizeof binding / sizeof binding[0]);
+    const int32_t groups[2] = {a->n_head, v->batch->n_token};
+    once(v, ST_VULKAN_SHADER_attend, &push, sizeof push, binding, sizeof binding / sizeof binding[0], groups);
 }
 
 void st_vulkan_topk_run(st_vulkan *v, const void *args)
@@ -269,15 +257,8 @@ void st_vulkan_topk_run(st_vulkan *v, const void *args)
                                    writes(a->stats, (size_t)rows * sizeof(st_topk_stats))};
     st_vulkan_topk_push push = {
         .n_vocab = (uint32_t)a->n_vocab, .k = (uint32_t)a->k, .max_adjust = (uint32_t)a->max_adjust};
-    st_vulkan_dispatch d = {.shader = ST_VULKAN_SHADER_topk,
-                            .constant = {v->limits.local},
-                            .n_constant = 1,
-                            .push = &push,
-                            .push_bytes = sizeof push,
-                            .x = (uint32_t)rows,
-                            .y = 1};
-    st_vulkan_order(v, binding, sizeof binding / sizeof binding[0]);
-    st_vulkan_enqueue(v, &d, binding, sizeof binding / sizeof binding[0]);
+    const int32_t groups[2] = {rows, 1};
+    once(v, ST_VULKAN_SHADER_topk, &push, sizeof push, binding, sizeof binding / sizeof binding[0], groups);
 }
 
 static st_vulkan_shader shader_by_name(const char *name, bool dot)
