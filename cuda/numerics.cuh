@@ -32,8 +32,8 @@ static __device__ __forceinline__ float exp_f32(float x)
     if (x < ST_EXP_LOW)
         return 0.0f;
     x = x > ST_EXP_HIGH ? ST_EXP_HIGH : x;
-    float shifted = x * ST_EXP_LOG2E + ST_EXP_MAGIC;
-    float n = shifted - ST_EXP_MAGIC;
+    float shifted = x * ST_EXP_LOG2E + ST_ROUND_MAGIC;
+    float n = shifted - ST_ROUND_MAGIC;
     float r = x - n * ST_EXP_LN2_HIGH;
     r = r - n * ST_EXP_LN2_LOW;
     float p = ST_EXP_C6;
@@ -44,7 +44,7 @@ static __device__ __forceinline__ float exp_f32(float x)
     p = p * r;
     p = p * r + r;
     p = p + 1.0f;
-    int32_t exponent = (int32_t)(__float_as_uint(shifted) - __float_as_uint(ST_EXP_MAGIC));
+    int32_t exponent = (int32_t)(__float_as_uint(shifted) - __float_as_uint(ST_ROUND_MAGIC));
     return p * __uint_as_float((uint32_t)(exponent + 127) << 23);
 }
 

@@ -52,8 +52,8 @@ float st_exp(float x)
     if (x < ST_EXP_LOW)
         return 0.0f;
     x = x > ST_EXP_HIGH ? ST_EXP_HIGH : x;
-    float shifted = x * ST_EXP_LOG2E + ST_EXP_MAGIC;
-    float n = shifted - ST_EXP_MAGIC;
+    float shifted = x * ST_EXP_LOG2E + ST_ROUND_MAGIC;
+    float n = shifted - ST_ROUND_MAGIC;
     float r = x - n * ST_EXP_LN2_HIGH;
     r = r - n * ST_EXP_LN2_LOW;
     float p = ST_EXP_C6;
@@ -64,7 +64,7 @@ float st_exp(float x)
     p = p * r;
     p = p * r + r;
     p = p + 1.0f;
-    int32_t exponent = (int32_t)(st_bits(shifted) - st_bits(ST_EXP_MAGIC)); /* -58 ... 127 */
+    int32_t exponent = (int32_t)(st_bits(shifted) - st_bits(ST_ROUND_MAGIC)); /* -58 ... 127 */
     return p * st_float((uint32_t)(exponent + 127) << 23);
 }
 
@@ -171,8 +171,8 @@ st_quantised st_quantise(const float *x, int64_t n, int8_t *code)
     }
     float a = st_float(top), factor = 127.0f / a;
     int32_t sum = 0;
-    for (int64_t i = 0; i < n; i++) { /* rint by addition, as in st_exp: compilers make vectors of it */
-        float q = x[i] * factor + ST_EXP_MAGIC - ST_EXP_MAGIC;
+    for (int64_t i = 0; i < n; i++) { /* not rintf: compilers make vectors of this */
+        float q = x[i] * factor + ST_ROUND_MAGIC - ST_ROUND_MAGIC;
         int32_t c = (int32_t)(q >= -127.0f && q <= 127.0f ? q : 0.0f);
         code[i] = (int8_t)c;
         sum += c;

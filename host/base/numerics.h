@@ -45,7 +45,7 @@ uint16_t st_f32_to_f16(float x); /* nearest even; overflow to infinity; any NaN 
  * mirrors. */
 #define ST_EXP_LOW      (-40.0f)
 #define ST_EXP_HIGH     88.0f
-#define ST_EXP_MAGIC    12582912.0f /* 1.5 * 2^23 */
+#define ST_ROUND_MAGIC  12582912.0f /* 1.5 * 2^23: x + it - it is rint(x) for |x| <= 2^22 */
 #define ST_EXP_LOG2E    1.44269504f
 #define ST_EXP_LN2_HIGH 0.693359375f
 #define ST_EXP_LN2_LOW  (-2.12194440e-4f)

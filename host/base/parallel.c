@@ -176,3 +176,8 @@ int st_physical_cores(void)
     }
     return cores > 0 ? cores : 1;
 }
+
+int32_t st_thread_count(int32_t asked)
+{
+    return (int32_t)(asked ? st_min(asked, st_usable_cpus()) : st_min(st_physical_cores(), ST_MAX_THREAD));
+}

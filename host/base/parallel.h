@@ -25,5 +25,7 @@ void st_pool_loop_once(st_pool *pool, int64_t n, int64_t tile, st_loop_fn fn, vo
 int st_usable_cpus(void);
 /* Physical cores this process may run on (at least 1). */
 int st_physical_cores(void);
+/* Threads for what was asked for: 0 = one for each physical core; never more than may run at once. */
+int32_t st_thread_count(int32_t asked);
 
 #endif

@@ -144,16 +144,12 @@ static sterna_status open_parts(sterna_engine *e, const sterna_engine_params *p,
                               .max_adjust = e->max_adjust,
                               .n_position = limits.n_context,
                               .n_page = limits.n_page};
-    int32_t n_thread = (int32_t)(p->n_thread ? st_min(p->n_thread, st_usable_cpus()) : st_physical_cores());
-    st_loading loading = {.head = p->head,
-                          .pool =
-                              st_pool_create(n_thread), /* NULL, where threads are short, serves as well */
-                          .progress = p->progress,
-                          .user = p->user,
-                          .log = e->log};
+    st_pool *pool = st_pool_create(st_thread_count(p->n_thread)); /* NULL serves as well */
+    st_loading loading = {
+        .head = p->head, .pool = pool, .progress = p->progress, .user = p->user, .log = e->log};
     if (status == STERNA_OK)
         status = st_forward_create(&e->forward, e->model, e->dev, &sizes, &loading, error);
-    st_pool_destroy(loading.pool);
+    st_pool_destroy(pool);
     if (status != STERNA_OK)
         return status;
     sterna_statistics *s = &e->statistics;

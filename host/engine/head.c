@@ -14,36 +14,23 @@ typedef struct quantisation {
     _Atomic int32_t bad; /* the first row that is not finite; `rows` if there is none */
 } quantisation;
 
-/* st_f16_to_f32 of finite values, without branches: this is most of the time of loading a head. */
-static void f16_row(const uint16_t *from, int32_t n, float *to)
+/* st_f16_to_f32 without branches, so that compilers make vectors of it: this is most of the time of loading a
+ * head. A NaN keeps its bits. */
+static float from_half(uint16_t h)
 {
-    for (int32_t k = 0; k < n; k++) {
-        uint32_t h = from[k], sign = (h & 0x8000) << 16;
-        uint32_t subnormal = st_bits((float)(int32_t)(h & 0x3ff) * 0x1p-24f);
-        to[k] = st_float(sign | ((h & 0x7c00) ? ((h & 0x7fff) << 13) + (112u << 23) : subnormal));
-    }
+    uint32_t sign = (h & 0x8000u) << 16, rest = h & 0x7fffu;
+    uint32_t normal = (rest << 13) + ((rest < 0x7c00 ? 112u : 224u) << 23);
+    uint32_t subnormal = st_bits((float)(int32_t)rest * 0x1p-24f);
+    return st_float(sign | (rest < 0x400 ? subnormal : normal));
 }
 
 static void values_of(const st_matrix *m, int64_t row, float *to)
 {
-    const void *data = (const unsigned char *)m->data + (size_t)row * m->row_bytes;
-    if (m->type == ST_F16)
-        f16_row(data, m->cols, to);
+    const uint16_t *half = (const void *)((const unsigned char *)m->data + (size_t)row * m->row_bytes);
+    for (int32_t k = 0; m->type == ST_F16 && k < m->cols; k++)
+        to[k] = from_half(half[k]);
     for (int32_t k = 0; m->type != ST_F16 && k < m->cols; k++)
         to[k] = st_matrix_value(m, row, k);
-}
-
-static bool is_finite(const st_matrix *m, int64_t row, float scale)
-{
-    if (m->type != ST_F16)
-        return isfinite(scale);
-    const uint16_t *h = (const void *)((const unsigned char *)m->data + (size_t)row * m->row_bytes);
-    uint32_t most = 0;
-    for (int32_t k = 0; k < m->cols; k++) {
-        uint32_t magnitude = h[k] & 0x7fff;
-        most = magnitude > most ? magnitude : most;
-    }
-    return most < 0x7c00;
 }
 
 static void quantise_rows(void *context, int64_t first, int64_t count)
@@ -59,7 +46,7 @@ static void quantise_rows(void *context, int64_t first, int64_t count)
         values_of(q->from, row, value);
         q->scale[row] = st_quantise(value, (int64_t)cols, q->code + (size_t)row * cols).scale;
         int32_t bad = q->bad;
-        if (!is_finite(q->from, row, q->scale[row]))
+        if (!isfinite(q->scale[row]))
             while (row < bad && !atomic_compare_exchange_weak(&q->bad, &bad, (int32_t)row))
                 ;
     }

@@ -150,6 +150,7 @@ static sterna_status open_engine(measurement *m, sterna_error *error)
     engine.n_sequence = o->n_sequence;
     engine.n_batch = o->n_batch;
     engine.head = o->head;
+    engine.n_thread = o->n_thread;
     engine.prefill = STERNA_PREFILL_FIFO;
     engine.no_prefix_cache = true; /* prompts are computed, all of them */
     engine.log = o->log;
@@ -177,8 +178,7 @@ static void describe(measurement *m)
     if (strcmp(p->device.name, "ref") == 0)
         p->n_thread = 1;
     else if (strcmp(p->device.name, "cpu") == 0)
-        p->n_thread = m->options->n_thread ? (int32_t)st_min(m->options->n_thread, st_usable_cpus())
-                                           : (int32_t)st_min(st_physical_cores(), ST_MAX_THREAD);
+        p->n_thread = st_thread_count(m->options->n_thread);
 }
 
 /* ---- steps ---- */
