@@ -86,6 +86,9 @@ static void check_test(const json_t *row, const char *name, double tokens, doubl
     cr_expect(fabs(json_number(row, "gigabytes_per_second") * seconds / (1e-9 * bytes) - 1.0) < 1e-3);
     cr_expect(near(json_number(row, "read_percent") * json_number(row, "read_gigabytes_per_second"),
                    100.0 * json_number(row, "gigabytes_per_second")));
+    cr_expect(json_number(row, "load_seconds") > 0.0 && json_number(row, "load_seconds") < 60.0);
+    cr_expect(json_number(row, "load_peak_bytes") > 1e6 && json_number(row, "kv_bytes") > 0.0);
+    cr_expect_str_eq(json_text(row, "head"), "f16");
     cr_expect_eq(json_number(row, "n_threads"), 1);
     cr_expect_str_eq(json_text(row, "model_type"), "tiny (random weights, seed 1)");
     cr_expect_eq(strlen(json_text(row, "test_time")), 20u);

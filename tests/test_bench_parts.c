@@ -261,3 +261,20 @@ Test(bench_parts, arrivals_are_poisson)
     cr_expect_eq(w.arrival[N - 1].at, 0.0);
     st_workload_free(&w);
 }
+
+/* ---- memory ---- */
+
+Test(measure, the_peak_is_what_was_resident_at_most)
+{
+    enum { BYTES = 64 << 20 };
+    st_peak_reset();
+    uint64_t before = st_peak_bytes();
+    unsigned char *memory = malloc(BYTES);
+    cr_assert(memory && before > 0);
+    memset(memory, 1, BYTES);
+    cr_expect_geq(st_peak_bytes(), before + BYTES - (1 << 20));
+    free(memory);
+    cr_expect_geq(st_peak_bytes(), before + BYTES - (1 << 20));
+    st_peak_reset();
+    cr_expect_lt(st_peak_bytes(), before + BYTES / 2);
+}
