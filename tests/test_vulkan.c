@@ -21,10 +21,11 @@ static void use_lavapipe(const char *bits)
 
 /* ---- validation layers ---- */
 
+static char folder[] = "/tmp/sterna-vulkan-XXXXXX", path[64]; /* of the layers' settings */
+
 /* Switches on core and synchronisation validation; what they say goes to the file. */
 static void use_layers(const char *log)
 {
-    char folder[] = "/tmp/sterna-vulkan-XXXXXX", path[64];
     cr_assert_not_null(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/vk_layer_settings.txt", folder);
     FILE *f = fopen(path, "w");
@@ -63,6 +64,8 @@ static void expect_silence(const char *log)
     text[n] = '\0';
     fclose(f);
     remove(log);
+    remove(path);
+    remove(folder);
     cr_expect_eq(n, 0, "the validation layer says:\n%s", text);
 }
 
