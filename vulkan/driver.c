@@ -30,11 +30,6 @@ const char *st_vulkan_result_name(VkResult result, char text[32])
     return text;
 }
 
-static void *symbol(void *library, const char *name)
-{
-    return dlsym(library, name);
-}
-
 bool st_vulkan_has_extension(const st_vulkan_driver *d, VkPhysicalDevice device, const char *name)
 {
     uint32_t n = 0;
@@ -118,7 +113,7 @@ static void open_driver(void)
         return;
     }
     PFN_vkGetInstanceProcAddr get = NULL;
-    void *address = symbol(library, "vkGetInstanceProcAddr");
+    void *address = dlsym(library, "vkGetInstanceProcAddr");
     memcpy(&get, &address, sizeof get); /* ISO C has no cast from an object's address to a function's */
     d->GetInstanceProcAddr = get;
     PFN_vkCreateInstance create = get ? (PFN_vkCreateInstance)get(NULL, "vkCreateInstance") : NULL;

@@ -25,14 +25,6 @@ static int32_t segment_of(const st_linear_args *a)
     return (int32_t)st_min(st_min(group, act_group), a->weight->cols);
 }
 
-static uint32_t log2_of(int32_t power)
-{
-    uint32_t log = 0;
-    while (power > 1 << log)
-        log++;
-    return log;
-}
-
 bool st_vulkan_linear_exists(const st_vulkan_linear_device *d, st_vulkan_linear_variant variant)
 {
     switch (variant) {
@@ -136,10 +128,8 @@ static st_vulkan_linear_push push_of(const st_linear_args *a, int32_t n_row)
                                   .n_step = (uint32_t)w->n_step,
                                   .n_used = (uint32_t)w->n_used,
                                   .n_group = (uint32_t)w->n_group,
-                                  .scale_type = w->scale_type == ST_F32   ? 0
-                                                : w->scale_type == ST_F16 ? 1
-                                                                          : 2,
-                                  .weight_shift = w->base.group ? log2_of(w->base.group) : 31,
+                                  .scale_type = st_vulkan_scale_kind(w),
+                                  .weight_shift = w->base.group ? st_vulkan_log2(w->base.group) : 31,
                                   .act_shift = 31,
                                   .n_segment = 1,
                                   .dst_column = (uint32_t)a->column,
@@ -156,15 +146,15 @@ static st_vulkan_linear_push push_of(const st_linear_args *a, int32_t n_row)
     st_qact_layout planes = st_qact_planes(a->quant);
     int32_t segment = segment_of(a);
     bool whole = segment == w->base.cols;
-    push.weight_shift = w->base.group && !whole ? log2_of(w->base.group / segment) : 31;
-    push.act_shift = a->quant->act_group && !whole ? log2_of(a->quant->act_group / segment) : 31;
+    push.weight_shift = w->base.group && !whole ? st_vulkan_log2(w->base.group / segment) : 31;
+    push.act_shift = a->quant->act_group && !whole ? st_vulkan_log2(a->quant->act_group / segment) : 31;
     push.n_segment = (uint32_t)st_ceil_div(w->base.cols, segment);
     push.act_stride = (uint32_t)planes.stride;
     push.act_scale = (uint32_t)(planes.scale_offset / 4);
     push.n_act_scale = (uint32_t)planes.n_scale;
     push.act_sum = (uint32_t)(planes.sum_offset / 4);
     push.n_act_sum = (uint32_t)planes.n_sum;
-    push.act_group_shift = a->quant->act_group ? log2_of(a->quant->act_group) : 31;
+    push.act_group_shift = a->quant->act_group ? st_vulkan_log2(a->quant->act_group) : 31;
     return push;
 }
 

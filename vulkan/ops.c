@@ -52,11 +52,6 @@ static bool rotation_fits(st_vulkan *v, const st_rotation *r)
     return false;
 }
 
-static uint32_t scale_kind(st_type type)
-{
-    return type == ST_F32 ? 0 : type == ST_F16 ? 1 : 2;
-}
-
 void st_vulkan_embed_run(st_vulkan *v, const void *args)
 {
     const st_embed_args *a = args;
@@ -70,15 +65,12 @@ void st_vulkan_embed_run(st_vulkan *v, const void *args)
     st_vulkan_embed_push push = {.cols = (uint32_t)w->base.cols,
                                  .n_step = (uint32_t)w->n_step,
                                  .n_group = (uint32_t)w->n_group,
-                                 .scale_type = scale_kind(w->scale_type),
-                                 .group_shift = 31,
+                                 .scale_type = st_vulkan_scale_kind(w),
+                                 .group_shift = w->base.group ? st_vulkan_log2(w->base.group) : 31,
                                  .block = (uint32_t)a->rotation.block,
                                  .has_sign = a->rotation.sign != NULL,
                                  .scale = a->scale,
                                  .norm = rotation_norm(&a->rotation)};
-    for (uint32_t shift = 0; w->base.group && shift < 31; shift++)
-        if (w->base.group == 1 << shift)
-            push.group_shift = shift;
     st_vulkan_dispatch d = {.shader = ST_VULKAN_SHADER_embed,
                             .constant = {v->limits.local, w->base.type, v->limits.chunk},
                             .n_constant = 3,

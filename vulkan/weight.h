@@ -36,6 +36,19 @@ size_t st_vulkan_code_bytes(const st_vulkan_weight *w);
 size_t st_vulkan_scale_bytes(const st_vulkan_weight *w);
 /* Rows with those that pad the last tile. */
 int32_t st_vulkan_padded_rows(const st_vulkan_weight *w);
+/* As shaders know them: the kind of the stored scales, and the logarithm of a group that is a power of two.
+ */
+static inline uint32_t st_vulkan_scale_kind(const st_vulkan_weight *w)
+{
+    return w->scale_type == ST_F32 ? 0 : w->scale_type == ST_F16 ? 1 : 2;
+}
+static inline uint32_t st_vulkan_log2(int32_t power)
+{
+    uint32_t log = 0;
+    while (power > 1 << log)
+        log++;
+    return log;
+}
 /* Packs rows first ... first + count - 1, both multiples of 32 or up to the end. */
 void st_vulkan_pack_codes(const st_vulkan_weight *w, const st_matrix *parts, int32_t first, int32_t count,
                           unsigned char *dst);
