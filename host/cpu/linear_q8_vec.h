@@ -2,19 +2,33 @@
  * columns of a vector of rows are multiplied (weights, dot, isum) before.
  *
  * Tiles hold four columns of 16 rows in 64 bytes, which meet four activations broadcast to every 32-bit lane:
- * no sum crosses lanes, and scales of groups are vectors too. */
+ * no sum crosses lanes, and scales of groups are vectors too. Two or four vectors of outputs meet a group of
+ * rows of activations, all sums in registers. */
 #ifndef ST_CPU_LINEAR_Q8_VEC_H
 #define ST_CPU_LINEAR_Q8_VEC_H
 
+#include "host/cpu/linear_pack.h"
 #include "host/cpu/vec.h"
 
 enum {
     TILE_VECS = ST_CPU_TILE / VEC,
-    MOST_VECS = 2,                 /* vectors of outputs at a time: AVX-512: two tiles */
-    MOST_ROWS = VEC == 16 ? 8 : 4, /* rows of input at a time: 16 sums of 32 registers, 8 of 16 */
-    MOST_GROUP_ROWS = 4,           /* the same with several segments, whose floats need registers too */
-    MOST_TILES = MOST_VECS / TILE_VECS
+    MOST_VECS = 4,
+    MOST_ROWS = VEC == 16 ? 12 : 4, /* 24 sums of 32 registers, 8 of 16 */
+    MOST_SUMS = 2 * MOST_ROWS,
+    WIDE_ROWS = MOST_SUMS / MOST_VECS, /* up to so many rows meet four vectors */
+    CHAINS = VEC == 16 ? 16 : 8, /* sums are split in parts up to so many: additions have a latency of 5 */
+    /* What is read once is fetched so many bytes ahead, to the first-level cache and to the second. */
+    NEAR = 1024,
+    FAR = 4096
 };
+
+/* The vectors of outputs that are computed at once. */
+typedef struct block {
+    int n_vec;                             /* 2 or 4 */
+    int32_t tile[MOST_VECS];               /* -1: a repetition, which is not stored */
+    const unsigned char *code[MOST_VECS];  /* of the tile */
+    const unsigned char *fetch[MOST_VECS]; /* what to fetch meanwhile, a line for each line of code */
+} block;
 
 /* Four activations in every lane. */
 INLINE ivec spread(const int8_t *q)
@@ -24,13 +38,13 @@ INLINE ivec spread(const int8_t *q)
     return ivec_set(word);
 }
 
-/* Integer sums of n_step steps (a multiple of 8, or the last segment: of 4) for n_vec vectors of outputs and
- * n_row rows of input. Each sum is in n_chain parts, for a chain of additions has a latency of 5. */
-INLINE void sums(const unsigned char *code, size_t tile_bytes, const int8_t *q, size_t stride, int32_t n_step,
-                 const int n_vec, const int n_row, ivec *out)
+/* Integer sums of n_step steps (a multiple of 8, or the last segment: of 4) from byte `at` of the tiles on,
+ * for n_vec vectors of outputs and n_row packed rows. */
+INLINE void sums(const block *b, size_t at, const int8_t *q, int32_t n_step, const int n_vec, const int n_row,
+                 ivec *out)
 {
-    const int n_chain = n_vec * n_row >= 8 ? 1 : n_vec * n_row >= 4 ? 2 : 4;
-    ivec acc[16];
+    const int n_chain = 4 * n_vec * n_row <= CHAINS ? 4 : 2 * n_vec * n_row <= CHAINS ? 2 : 1;
+    ivec acc[MOST_SUMS > CHAINS ? MOST_SUMS : CHAINS];
     UNROLL for (int i = 0; i < n_vec * n_row * n_chain; i++)
     {
         acc[i] = ivec_zero();
@@ -41,18 +55,17 @@ INLINE void sums(const unsigned char *code, size_t tile_bytes, const int8_t *q, 
             ivec w[MOST_VECS], u[MOST_VECS];
             UNROLL for (int v = 0; v < n_vec; v++)
             {
-                const unsigned char *at = code + (size_t)(v / TILE_VECS) * tile_bytes +
-                                          (size_t)c * ST_CPU_STEP_BYTES +
-                                          sizeof(ivec) * (size_t)(v % TILE_VECS);
-                if (n_row > 1 &&
-                    v % TILE_VECS == 0) /* one row reads a stream, which the processor fetches itself */
-                    fetch_near((uintptr_t)at + (size_t)(n_vec / TILE_VECS) * tile_bytes);
-                w[v] = ivec_load(at);
+                size_t line = at + (size_t)c * ST_CPU_STEP_BYTES;
+                w[v] = ivec_load(b->code[v] + line);
                 u[v] = weights(w[v]);
+                if (v % TILE_VECS == 0)
+                    fetch_far((uintptr_t)b->fetch[v] + line);
+                if (v % TILE_VECS == 0 && n_vec == MOST_VECS)
+                    fetch_near((uintptr_t)b->code[v] + line + NEAR);
             }
             UNROLL for (int t = 0; t < n_row; t++)
             {
-                ivec a = spread(q + (size_t)t * stride + (size_t)(4 * c));
+                ivec a = spread(q + 4 * (c * n_row + t));
                 UNROLL for (int v = 0; v < n_vec; v++)
                 {
                     int i = (t * n_vec + v) * n_chain + c;
@@ -60,8 +73,8 @@ INLINE void sums(const unsigned char *code, size_t tile_bytes, const int8_t *q, 
                 }
             }
         }
-        code += n_chain * ST_CPU_STEP_BYTES;
-        q += 4 * n_chain;
+        at += (size_t)n_chain * ST_CPU_STEP_BYTES;
+        q += 4 * n_chain * n_row;
     }
     UNROLL for (int i = 0; i < n_vec * n_row; i++)
     {
@@ -73,97 +86,144 @@ INLINE void sums(const unsigned char *code, size_t tile_bytes, const int8_t *q, 
     }
 }
 
-/* Segment s, as f32 terms of n_vec vectors of outputs from tile on, for rows t ... t + n_row - 1. */
-INLINE void terms(const st_cpu_linear *l, int32_t tile, int32_t t, int32_t s, const int n_vec,
-                  const int n_row, vec *out)
+/* The same for a number of rows that is not constant. A function of its own: gcc keeps the sums in memory
+ * where it inlines it. */
+static NOINLINE void block_sums(const block *b, size_t at, const int8_t *q, int32_t n_step, int n_row,
+                                ivec *out)
+{
+#define CASE(n_vec, n_row)                                                                                   \
+    case 16 * n_vec + n_row:                                                                                 \
+        sums(b, at, q, n_step, n_vec, n_row, out);                                                           \
+        break;
+    switch (16 * b->n_vec + n_row) {
+        CASE(4, 1)
+        CASE(4, 2)
+        CASE(2, 1)
+        CASE(2, 2)
+        CASE(2, 3)
+        CASE(2, 4)
+#if ST_CPU_X86 && defined(__AVX512F__)
+        CASE(4, 3)
+        CASE(4, 4)
+        CASE(4, 5)
+        CASE(4, 6)
+        CASE(2, 5)
+        CASE(2, 6)
+        CASE(2, 7)
+        CASE(2, 8)
+        CASE(2, 9)
+        CASE(2, 10)
+        CASE(2, 11)
+        CASE(2, 12)
+#endif
+    }
+#undef CASE
+}
+
+/* Segment s, as f32 terms of n_vec vectors of outputs for rows t ... t + n_row - 1, which q holds. */
+static void terms(const st_cpu_linear *l, const block *b, const int8_t *q, int32_t t, int32_t s, int n_row,
+                  vec *out)
 {
     const st_cpu_weight *w = l->weight;
     int32_t first = s * (l->segment / 4), n_step = w->n_step - first;
     if (l->n_segment > 1)
         n_step = (int32_t)st_min(l->segment / 4, n_step);
-    ivec isum[MOST_VECS * MOST_ROWS];
-    sums(w->data + (size_t)tile * w->row_bytes + (size_t)first * ST_CPU_STEP_BYTES, w->row_bytes,
-         l->q.code + (size_t)t * l->q.stride + 4 * (size_t)first, l->q.stride, n_step, n_vec, n_row, isum);
+    ivec isum[MOST_SUMS];
+    block_sums(b, (size_t)first * ST_CPU_STEP_BYTES, q + 4 * (size_t)n_row * (size_t)first, n_step, n_row,
+               isum);
     vec scale[MOST_VECS];
-    UNROLL for (int v = 0; v < n_vec; v++)
-    {
-        scale[v] = tile_scales(w, tile + v / TILE_VECS, s / l->per_weight, v % TILE_VECS);
-    }
-    UNROLL for (int i = 0; i < n_row; i++)
-    {
+    for (int v = 0; v < b->n_vec; v++)
+        scale[v] = tile_scales(w, (int32_t)st_max(b->tile[v], 0), s / l->per_weight, v % TILE_VECS);
+    for (int i = 0; i < n_row; i++) {
         size_t row = (size_t)(t + i);
         int32_t sum = l->q.sum[row * (size_t)l->q.n_sum + (size_t)s];
         vec scale_a = vec_set(l->q.scale[row * (size_t)l->q.n_scale + (size_t)(s / l->per_act)]);
-        UNROLL for (int v = 0; v < n_vec; v++)
-        {
-            out[i * n_vec + v] =
-                vec_mul(vec_of_ints(plain_sum(isum[i * n_vec + v], sum)), vec_mul(scale[v], scale_a));
+        for (int v = 0; v < b->n_vec; v++)
+            out[i * b->n_vec + v] =
+                vec_mul(vec_of_ints(plain_sum(isum[i * b->n_vec + v], sum)), vec_mul(scale[v], scale_a));
+    }
+}
+
+/* The sum over blocks of ST_K_BLOCK columns of the sums of their segments. */
+static void add_segments(const st_cpu_linear *l, const block *b, const int8_t *q, int32_t t, int n_row,
+                         vec *y)
+{
+    const int n = b->n_vec * n_row;
+    vec term[MOST_SUMS], part[MOST_SUMS];
+    for (int i = 0; i < n; i++)
+        y[i] = part[i] = vec_zero();
+    for (int32_t s = 0; s < l->n_segment; s++) {
+        terms(l, b, q, t, s, n_row, term);
+        for (int i = 0; i < n; i++)
+            part[i] = vec_add(part[i], term[i]);
+        if ((s + 1) * l->segment % ST_K_BLOCK != 0 && s + 1 < l->n_segment)
+            continue;
+        for (int i = 0; i < n; i++) {
+            y[i] = vec_add(y[i], part[i]);
+            part[i] = vec_zero();
         }
     }
 }
 
-/* Outputs of n_vec vectors from `tile` on for rows t ... t + n_row - 1. */
-INLINE void outputs(const st_cpu_linear *l, int32_t tile, int32_t t, const int n_vec, const int n_row)
+static void outputs(const st_cpu_linear *l, const block *b, const int8_t *q, int32_t t, int n_row)
 {
-    const int n = n_vec * n_row;
-    vec y[MOST_VECS * MOST_ROWS], term[MOST_VECS * MOST_ROWS], block[MOST_VECS * MOST_ROWS];
-    if (l->n_segment == 1) {
-        terms(l, tile, t, 0, n_vec, n_row, y);
-    } else {
-        UNROLL for (int i = 0; i < n; i++)
-        {
-            y[i] = block[i] = vec_zero();
+    vec y[MOST_SUMS];
+    if (l->n_segment == 1)
+        terms(l, b, q, t, 0, n_row, y);
+    else
+        add_segments(l, b, q, t, n_row, y);
+    for (int v = 0; v < b->n_vec; v++) {
+        int32_t first = b->tile[v] * ST_CPU_TILE + v % TILE_VECS * VEC;
+        int32_t count = (int32_t)st_min(VEC, l->weight->base.rows - first);
+        for (int i = 0; i < n_row && b->tile[v] >= 0 && count > 0; i++) {
+            float out[VEC];
+            vec_store(out, y[i * b->n_vec + v]);
+            st_cpu_linear_store(l, t + i, first, count, out);
         }
-        for (int32_t s = 0; s < l->n_segment; s++) {
-            terms(l, tile, t, s, n_vec, n_row, term);
-            UNROLL for (int i = 0; i < n; i++)
-            {
-                block[i] = vec_add(block[i], term[i]);
+    }
+}
+
+/* Vector v is of `tile`, or repeats what is in its place. */
+static void set_vector(block *b, const st_cpu_weight *w, int v, int64_t tile, bool exists)
+{
+    b->tile[v] = exists ? (int32_t)tile : -1;
+    b->code[v] = b->fetch[v] =
+        w->data + (size_t)(exists ? tile : 0) * w->row_bytes + sizeof(ivec) * (size_t)(v % TILE_VECS);
+}
+
+/* One group of rows, which reads the weights once: memory gives more to several streams, so that the vectors
+ * of a block are of tiles far apart. */
+static void stream_tiles(void *context, int64_t first, int64_t count)
+{
+    const row_groups *g = context;
+    block b = {.n_vec = g->n_row <= WIDE_ROWS ? 4 : 2};
+    const int64_t each = st_ceil_div(count * TILE_VECS, b.n_vec);
+    for (int64_t i = 0; i < each; i++) {
+        for (int v = 0; v < b.n_vec; v++) {
+            int64_t tile = v / TILE_VECS * each + i;
+            set_vector(&b, g->l->weight, v, first + tile, tile < count);
+            b.fetch[v] += FAR;
+        }
+        outputs(g->l, &b, g->packed ? group_packed(g, 0) : g->l->q.code, g->first, g->n_row);
+    }
+}
+
+/* Several groups of rows, which meet two vectors of outputs one after the other. With the first two of them a
+ * tile each of the next vectors comes to the second-level cache. */
+static void share_tiles(void *context, int64_t first, int64_t count)
+{
+    const row_groups *g = context;
+    const st_cpu_weight *w = g->l->weight;
+    for (int64_t tile = first; tile < first + count; tile += 2 / TILE_VECS) {
+        block b = {.n_vec = 2};
+        for (int32_t group = 0; group < g->n_group; group++) {
+            for (int v = 0; v < 2; v++) {
+                set_vector(&b, w, v, tile + v / TILE_VECS, tile + v / TILE_VECS < first + count);
+                b.fetch[v] += group == v / TILE_VECS ? 2 / TILE_VECS * w->row_bytes : 0;
             }
-            if ((s + 1) * l->segment % ST_K_BLOCK != 0 && s + 1 < l->n_segment)
-                continue;
-            UNROLL for (int i = 0; i < n; i++)
-            {
-                y[i] = vec_add(y[i], block[i]);
-                block[i] = vec_zero();
-            }
+            outputs(g->l, &b, group_packed(g, group), group_row(g, group), group_count(g, group));
         }
     }
-    int32_t first = tile * ST_CPU_TILE;
-    int32_t count = (int32_t)st_min(n_vec * VEC, l->weight->base.rows - first);
-    for (int i = 0; i < n_row; i++) {
-        float out[MOST_VECS * VEC];
-        UNROLL for (int v = 0; v < n_vec; v++)
-        {
-            vec_store(out + v * VEC, y[i * n_vec + v]);
-        }
-        st_cpu_linear_store(l, t + i, first, count, out);
-    }
-}
-
-/* n_vec vectors from `tile` on for all rows of input. */
-INLINE void tile_rows(const st_cpu_linear *l, int32_t tile, const int n_vec)
-{
-    int32_t t = 0;
-    for (; MOST_ROWS == 8 && l->n_segment == 1 && t + 8 <= l->n_row; t += 8)
-        outputs(l, tile, t, n_vec, 8);
-    for (; t + 4 <= l->n_row; t += 4)
-        outputs(l, tile, t, n_vec, 4);
-    for (; t + 2 <= l->n_row; t += 2)
-        outputs(l, tile, t, n_vec, 2);
-    for (; t < l->n_row; t++)
-        outputs(l, tile, t, n_vec, 1);
-}
-
-/* A single row of input reads one tile after the other, as a stream; more rows share what they load. */
-static void tiles(void *context, int64_t first, int64_t count)
-{
-    const st_cpu_linear *l = context;
-    int32_t tile = (int32_t)first, end = (int32_t)(first + count);
-    for (; MOST_TILES == 2 && l->n_row > 1 && tile + 2 <= end; tile += 2)
-        tile_rows(l, tile, MOST_VECS);
-    for (; tile < end; tile++)
-        tile_rows(l, tile, TILE_VECS);
 }
 
 static bool takes(const void *args)
@@ -175,7 +235,12 @@ static bool takes(const void *args)
 static void run(st_cpu *cpu, const void *args)
 {
     st_cpu_linear l = st_cpu_linear_open(cpu, args);
-    st_cpu_linear_loop(cpu, &l, l.weight->n_tile, tiles, &l);
+    size_t row = 4 * (size_t)l.weight->n_step;
+    for (int32_t first = 0; first < l.n_row;) {
+        row_groups g = group_rows(cpu, &l, first, row, MOST_ROWS, l.n_row > 1);
+        st_cpu_linear_loop(cpu, &l, l.weight->n_tile, g.n_group == 1 ? stream_tiles : share_tiles, &g);
+        first += g.n_row;
+    }
 }
 
 #endif

@@ -15,7 +15,7 @@
 #ifndef ST_CPU_LINEAR_TERNARY_H
 #define ST_CPU_LINEAR_TERNARY_H
 
-#include "host/cpu/simd.h"
+#include "host/cpu/linear_pack.h"
 
 #include <stdatomic.h>
 
@@ -213,76 +213,16 @@ static void dot_decoded(const unsigned char *byte, acts q, int32_t n_step, const
 typedef struct work {
     const st_cpu_linear *l;
     const st_cpu *cpu;
-    int32_t first, n_row, n_group; /* rows of activations that are packed; groups of at most ROWS of them */
-    int8_t *packed;                /* groups of [4 columns][rows of the group][4], NULL = read in place */
-    atomic_int_least32_t next;     /* block */
+    row_groups rows;
+    atomic_int_least32_t next; /* block */
 } work;
 
-enum { GROUP_SLACK = 64 }; /* bytes after a group, which the last store may reach into */
-
-static int32_t group_start(const work *w, int32_t group)
+static acts group_acts(const row_groups *g, int32_t group)
 {
-    return (int32_t)((int64_t)group * w->n_row / w->n_group);
-}
-
-static int8_t *group_packed(const work *w, int32_t group)
-{
-    size_t row = (size_t)w->l->weight->n_step * ST_CPU_STEP;
-    return w->packed + (size_t)group_start(w, group) * row + (size_t)group * GROUP_SLACK;
-}
-
-static acts group_acts(const work *w, int32_t group)
-{
-    const st_cpu_linear *l = w->l;
-    int32_t start = group_start(w, group), n = group_start(w, group + 1) - start;
-    if (w->packed)
-        return (acts){group_packed(w, group), 4, 4 * (size_t)n};
-    return (acts){l->q.code + (size_t)(w->first + start) * l->q.stride, l->q.stride, 4};
-}
-
-/* Four words of each row; word i of all goes to to + i * stride. */
-#if ST_CPU_X86
-static inline void transpose_words(const int8_t *const row[4], int8_t *to, size_t stride)
-{
-    __m128 x[4];
-    for (int i = 0; i < 4; i++)
-        x[i] = _mm_loadu_ps((const float *)(const void *)row[i]);
-    _MM_TRANSPOSE4_PS(x[0], x[1], x[2], x[3]);
-    for (size_t i = 0; i < 4; i++)
-        _mm_storeu_ps((float *)(void *)(to + i * stride), x[i]);
-}
-#else
-static inline void transpose_words(const int8_t *const row[4], int8_t *to, size_t stride)
-{
-    int32x4_t x[4];
-    for (int i = 0; i < 4; i++)
-        x[i] = vreinterpretq_s32_s8(vld1q_s8(row[i]));
-    int32x4x2_t a = vzipq_s32(x[0], x[2]), b = vzipq_s32(x[1], x[3]);
-    for (size_t i = 0; i < 2; i++) {
-        int32x4x2_t words = vzipq_s32(a.val[i], b.val[i]);
-        vst1q_s8(to + 2 * i * stride, vreinterpretq_s8_s32(words.val[0]));
-        vst1q_s8(to + (2 * i + 1) * stride, vreinterpretq_s8_s32(words.val[1]));
-    }
-}
-#endif
-
-/* Four rows at a time, from the last: what a store writes past the rows of a group is written again. */
-static void pack(void *context, int64_t first, int64_t count)
-{
-    const work *w = context;
-    const st_cpu_linear *l = w->l;
-    for (int32_t group = (int32_t)first; group < first + count; group++) {
-        int32_t start = group_start(w, group), n = group_start(w, group + 1) - start;
-        const int8_t *from = l->q.code + (size_t)(w->first + start) * l->q.stride;
-        int8_t *to = group_packed(w, group);
-        for (int32_t step = 0; step < l->weight->n_step; step++, from += ST_CPU_STEP, to += ST_CPU_STEP * n)
-            for (int32_t four = (n - 1) / 4 * 4; four >= 0; four -= 4) {
-                const int8_t *four_rows[4];
-                for (int32_t i = 0; i < 4; i++)
-                    four_rows[i] = from + (size_t)st_min(four + i, n - 1) * l->q.stride;
-                transpose_words(four_rows, to + 4 * four, 4 * (size_t)n);
-            }
-    }
+    if (g->packed)
+        return (acts){group_packed(g, group), 4, 4 * (size_t)group_count(g, group)};
+    const st_cpu_qact *q = &g->l->q;
+    return (acts){q->code + (size_t)group_row(g, group) * q->stride, q->stride, 4};
 }
 
 /* ---- from sums to outputs ---- */
@@ -370,8 +310,8 @@ static void block_group(const work *w, int32_t block, int32_t n_block, int32_t g
                         const unsigned char *byte, const unsigned char *fetch)
 {
     const st_cpu_linear *l = w->l;
-    acts q = group_acts(w, group);
-    int32_t start = group_start(w, group), t = w->first + start, n = group_start(w, group + 1) - start;
+    acts q = group_acts(&w->rows, group);
+    int32_t t = group_row(&w->rows, group), n = group_count(&w->rows, group);
     outputs part, y;
     for (int i = 0; i < n * n_block; i++)
         part[i][0] = part[i][1] = y[i][0] = y[i][1] = real_zero();
@@ -399,7 +339,7 @@ static void direct_blocks(void *context, int64_t first, int64_t count)
 {
     const work *w = context;
     for (int32_t block = (int32_t)first; block < first + count; block++)
-        for (int32_t group = 0; group < w->n_group; group++)
+        for (int32_t group = 0; group < w->rows.n_group; group++)
             block_group(w, block, 1, group, NULL, NULL);
 }
 
@@ -439,7 +379,7 @@ static void decoded_blocks(void *context, int64_t slot, int64_t count)
     while (block < n_block) {
         int32_t next = (int32_t)atomic_fetch_add(&w->next, 1);
         decode(weight, block, byte);
-        for (int32_t group = 0; group < w->n_group; group++) {
+        for (int32_t group = 0; group < w->rows.n_group; group++) {
             const unsigned char *fetch = byte; /* what is there costs nothing, and a branch much in clang */
             if (next < n_block && group < BLOCK_TILES)
                 fetch =
@@ -465,19 +405,16 @@ static void run(st_cpu *cpu, const st_linear_args *args)
     size_t row = (size_t)weight->n_step * ST_CPU_STEP;
     bool decode_first = l.n_row > ROWS && 8 * (size_t)weight->n_step * VEC_BYTES <= ST_CPU_SCRATCH_BYTES;
     bool serial = st_cpu_linear_serial(&l);
-    int32_t most = (int32_t)((ST_CPU_PACKED_BYTES) / (row * ROWS + GROUP_SLACK)) * ROWS;
-    for (int32_t first = 0; first < l.n_row; first += most) {
-        work w = {.l = &l, .cpu = cpu, .first = first, .n_row = (int32_t)st_min(most, l.n_row - first)};
-        w.n_group = (int32_t)st_ceil_div(w.n_row, ROWS);
-        w.packed = l.n_row > STRIDED ? cpu->packed : NULL;
-        if (w.packed)
-            st_pool_loop(serial ? NULL : cpu->pool, w.n_group, 1, pack, &w);
+    for (int32_t first = 0; first < l.n_row;) {
+        work w = {.l = &l, .cpu = cpu};
+        w.rows = group_rows(cpu, &l, first, row, ROWS, l.n_row > STRIDED);
         if (decode_first)
             st_pool_loop(serial ? NULL : cpu->pool, serial ? 1 : cpu->n_slot, 1, decoded_blocks, &w);
         else if (l.n_row <= DUAL)
             st_cpu_linear_loop(cpu, &l, st_ceil_div(n_block, 2), dual_blocks, &w);
         else
             st_cpu_linear_loop(cpu, &l, n_block, direct_blocks, &w);
+        first += w.rows.n_row;
     }
 }
 

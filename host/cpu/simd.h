@@ -13,9 +13,11 @@
 
 /* For functions whose loops must be unrolled by constant arguments, or their sums go through memory. */
 #if defined(__GNUC__)
-#define INLINE static inline __attribute__((always_inline))
+#define INLINE   static inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline))
 #else
 #define INLINE static inline
+#define NOINLINE
 #endif
 
 /* Fetches a line to the first-level cache, or to the second; any address will do. */

@@ -84,12 +84,12 @@ static void one(st_suite *suite, int i, st_fill fill, st_type type, bool int8, i
 
 /* Sums over all columns at the codes' and activations' limits, and shapes at which kernels change their way:
  * as many columns as fit a cache, as many rows as fit a buffer. */
-static void border(st_suite *suite, int i, st_fill fill, bool code3, int32_t m, int32_t n, int32_t k)
+static void border(st_suite *suite, int i, st_fill fill, st_weight_spec w, const int32_t shape[3])
 {
+    int32_t m = shape[0], n = shape[1], k = shape[2];
     st_suite_shape(suite, &m, &n, &k);
-    st_weight_spec w = {.type = ST_TERNARY, .scale_type = ST_F32, .code3 = code3};
-    st_case *c = st_case_begin(suite, ST_OP_LINEAR, m, n, k, "border %d: ternary x int8, %s%s", i,
-                               st_fill_names[fill], code3 ? " with +2" : "");
+    st_case *c = st_case_begin(suite, ST_OP_LINEAR, m, n, k, "border %d: %s x int8, %s%s", i,
+                               st_type_name(w.type), st_fill_names[fill], w.code3 ? " with +2" : "");
     st_fill_weight(c, fill, &w);
     end(c, build(c, fill, i, &w, true, 0));
 }
@@ -103,7 +103,16 @@ static void borders(st_suite *suite)
         {126, 2, 16384}, {127, 2, 16384}, {241, 1, 16384}, {12, 31, 1024},  {13, 1, 131072}, {64, 47, 512}};
     static const st_fill fills[] = {ST_FILL_PLUS, ST_FILL_MINUS, ST_FILL_LIMIT, ST_FILL_ALTERNATING};
     for (int i = 0; i < (int)(sizeof shapes / sizeof shapes[0]); i++)
-        border(suite, i, fills[i % 4], i / 4 % 2 == 0, shapes[i][0], shapes[i][1], shapes[i][2]);
+        border(suite, i, fills[i % 4],
+               (st_weight_spec){.type = ST_TERNARY, .scale_type = ST_F32, .code3 = i / 4 % 2 == 0},
+               shapes[i]);
+    static const int32_t q8_shapes[][3] = {{1, 129, 257},  {2, 129, 257},  {3, 129, 257},    {4, 129, 257},
+                                           {5, 129, 257},  {6, 129, 257},  {7, 129, 257},    {8, 129, 257},
+                                           {9, 129, 257},  {10, 129, 257}, {11, 129, 257},   {12, 129, 257},
+                                           {13, 129, 257}, {1, 3, 131072}, {12, 17, 131072}, {25, 2, 131072}};
+    for (int i = 0; i < (int)(sizeof q8_shapes / sizeof q8_shapes[0]); i++)
+        border(suite, 100 + i, fills[i % 4], (st_weight_spec){.type = ST_Q8, .scale_type = ST_F32},
+               q8_shapes[i]);
 }
 
 void st_validate_linear(st_suite *suite)
