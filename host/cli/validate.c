@@ -12,12 +12,13 @@
 typedef struct validate_params {
     const char *device, *op, *variant, *size, *shape, *threads;
     uint64_t seed;
+    int32_t sample;
     bool list, json;
 } validate_params;
 
 static void validate_defaults(void *params)
 {
-    *(validate_params *)params = (validate_params){.device = "cpu", .size = "tile", .seed = 1};
+    *(validate_params *)params = (validate_params){.device = "cpu", .size = "tile", .seed = 1, .sample = 1};
 }
 
 /* "1,2,8" */
@@ -60,6 +61,7 @@ static int read_options(const validate_params *p, st_validate_options *o)
     o->op = p->op;
     o->variant = p->variant;
     o->seed = p->seed;
+    o->sample = p->sample;
     int size = 0;
     while (size < 3 && strcmp(p->size, sizes[size]) != 0)
         size++;
@@ -188,6 +190,8 @@ static const st_option options[] = {
     {"--threads", "-t", ST_OPTION_TEXT, AT(threads), 0, 0, "N,...",
      "thread counts, all of which must give the same bits; default: one per core"},
     {"--seed", "-s", ST_OPTION_SEED, AT(seed), 0, 0, "N", "seed of the contents"},
+    {"--sample", NULL, ST_OPTION_INT, AT(sample), 1, 1000000, "N",
+     "check one case in so many, for slow devices"},
     {"--list", "-l", ST_OPTION_FLAG, AT(list), 0, 0, NULL, "list ops and variants, check nothing"},
     {"--json", NULL, ST_OPTION_FLAG, AT(json), 0, 0, NULL, "print a JSON array instead of a table"},
 };

@@ -22,7 +22,7 @@ static const char *const size_names[] = {"tile", "real", "full"};
 void st_validate_defaults(st_validate_options *options)
 {
     *options = (st_validate_options){
-        .device = "cpu", .seed = 1, .share = 1, .n_thread_count = 1, .thread_count = {0}};
+        .device = "cpu", .seed = 1, .sample = 1, .share = 1, .n_thread_count = 1, .thread_count = {0}};
 }
 
 void st_suite_fail(st_suite *suite, sterna_status status, const char *format, ...)
@@ -134,6 +134,8 @@ void st_case_end(st_case *c)
 {
     st_suite *suite = c->suite;
     const st_validate_options *o = suite->options;
+    if ((c->random >> 32) % (uint64_t)o->sample != 0)
+        return;
     st_rig_open(c, suite->ref, false, &suite->rig);
     st_rig_run(c, &suite->rig);
     st_rig_expect(c, &suite->rig);
@@ -189,8 +191,9 @@ static sterna_status check_options(const st_validate_options *o, sterna_error *e
     if (o->n_thread_count < 1 || o->n_thread_count > ST_VALIDATE_MAX_THREADS)
         return st_fail(error, STERNA_E_ARGUMENT, "%d thread counts (1 ... %d)", o->n_thread_count,
                        ST_VALIDATE_MAX_THREADS);
-    if (o->share < 1)
-        return st_fail(error, STERNA_E_ARGUMENT, "share is %d, which must be at least 1", o->share);
+    if (o->share < 1 || o->sample < 1)
+        return st_fail(error, STERNA_E_ARGUMENT, "share is %d and sample %d, which must be at least 1",
+                       o->share, o->sample);
     if (o->op && st_op_by_name(o->op) == ST_OP_COUNT)
         return st_fail(error, STERNA_E_ARGUMENT, "there is no op '%s'", o->op);
     const int32_t *s = o->shape;

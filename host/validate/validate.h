@@ -28,8 +28,9 @@ typedef struct st_validate_options {
     st_validate_size size;
     int32_t shape[3]; /* all 0: those of `size` */
     uint64_t seed;
-    int share; /* thread counts after the first see one case in so many: loops of waiting threads are dear on
-                * a busy machine */
+    int sample; /* one case in so many is run */
+    int share;  /* thread counts after the first see one case in so many: loops of waiting threads are dear on
+                 * a busy machine */
     int n_thread_count;
     int32_t thread_count[ST_VALIDATE_MAX_THREADS]; /* devices are opened with each of these */
 } st_validate_options;
