@@ -1,7 +1,5 @@
-// The software CUDA driver: instructions against the processor's results, and planted faults that it has to
-// see.
+// The software CUDA driver: instructions against the processor's results, and its settings.
 #include <criterion/criterion.h>
-#include <dlfcn.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -11,91 +9,7 @@
 
 #ifdef SOFTCUDA_LIBRARY
 
-typedef void *handle;
-static struct {
-    int (*init)(unsigned);
-    int (*retain)(handle *, int);
-    int (*release)(int);
-    int (*set_current)(handle);
-    int (*load)(handle *, const void *);
-    int (*function)(handle *, handle, const char *);
-    int (*alloc)(uint64_t *, size_t);
-    int (*release_memory)(uint64_t);
-    int (*upload)(uint64_t, const void *, size_t);
-    int (*download)(void *, uint64_t, size_t);
-    int (*download_async)(void *, uint64_t, size_t, handle);
-    int (*fill)(uint64_t, unsigned, size_t);
-    int (*synchronize)(void);
-    int (*stream)(handle *, unsigned);
-    int (*begin)(handle, int);
-    int (*end)(handle, handle *);
-    int (*instantiate)(handle *, handle, unsigned long long);
-    int (*replay)(handle, handle);
-    int (*launch)(handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, handle,
-                  void **, void **);
-} cu;
-
-static void *open_driver(void)
-{
-    void *library = dlopen(SOFTCUDA_LIBRARY, RTLD_NOW);
-    cr_assert_not_null(library, "%s", dlerror());
-    const struct {
-        const char *name;
-        void *to;
-    } table[] = {{"cuInit", &cu.init},
-                 {"cuDevicePrimaryCtxRetain", &cu.retain},
-                 {"cuDevicePrimaryCtxRelease_v2", &cu.release},
-                 {"cuCtxSetCurrent", &cu.set_current},
-                 {"cuModuleLoadData", &cu.load},
-                 {"cuModuleGetFunction", &cu.function},
-                 {"cuMemAlloc_v2", &cu.alloc},
-                 {"cuMemFree_v2", &cu.release_memory},
-                 {"cuMemcpyHtoD_v2", &cu.upload},
-                 {"cuMemcpyDtoH_v2", &cu.download},
-                 {"cuMemcpyDtoHAsync_v2", &cu.download_async},
-                 {"cuMemsetD32_v2", &cu.fill},
-                 {"cuCtxSynchronize", &cu.synchronize},
-                 {"cuStreamCreate", &cu.stream},
-                 {"cuStreamBeginCapture_v2", &cu.begin},
-                 {"cuStreamEndCapture", &cu.end},
-                 {"cuGraphInstantiateWithFlags", &cu.instantiate},
-                 {"cuGraphLaunch", &cu.replay},
-                 {"cuLaunchKernel", &cu.launch}};
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        void *symbol = dlsym(library, table[i].name);
-        cr_assert_not_null(symbol, "%s is absent", table[i].name);
-        memcpy(table[i].to, &symbol, sizeof symbol);
-    }
-    handle context;
-    cr_assert_eq(cu.init(0), 0);
-    cr_assert_eq(cu.retain(&context, 0), 0);
-    cr_assert_eq(cu.set_current(context), 0);
-    return library;
-}
-
-static handle kernel(const char *image, const char *name)
-{
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s.fatbin", SOFTCUDA_IMAGES, image);
-    FILE *file = fopen(path, "rb");
-    cr_assert_not_null(file, "%s", path);
-    static char bytes[1 << 20];
-    size_t count = fread(bytes, 1, sizeof bytes, file);
-    fclose(file);
-    cr_assert(count > 0 && count < sizeof bytes);
-    handle module, function;
-    cr_assert_eq(cu.load(&module, bytes), 0);
-    cr_assert_eq(cu.function(&function, module, name), 0);
-    return function;
-}
-
-static uint64_t device_array(const void *from, size_t bytes)
-{
-    uint64_t p;
-    cr_assert_eq(cu.alloc(&p, bytes), 0);
-    cr_assert_eq(from ? cu.upload(p, from, bytes) : cu.fill(p, 0, bytes / 4), 0);
-    return p;
-}
+#include "tests/support/softcuda/driver.h"
 
 static uint32_t random_word(void)
 {
@@ -252,83 +166,6 @@ Test(softcuda, speed_of_dots)
     double start = seconds();
     cr_assert_eq(cu.launch(f, 8, 1, 1, 256, 1, 1, 0, NULL, arguments, NULL), 0);
     printf("dp4a: %.0f MMAC/s\n", 2048.0 * rounds * 4 / (seconds() - start) / 1e6);
-}
-
-// Error 0: nothing; 700: illegal address; 716: misaligned; 719: launch failed.
-static void planted(const char *name, int error)
-{
-    setenv("SOFTCUDA_CHECK", "1", 1);
-    open_driver();
-    handle f = kernel("faults", name);
-    uint64_t out = device_array(NULL, 64 * 4);
-    for (int fault = 0; fault < 2; fault++) {
-        void *arguments[] = {&out, &fault};
-        int got = cu.launch(f, 1, 1, 1, 64, 1, 1, 0, NULL, arguments, NULL);
-        cr_assert_eq(got, fault ? error : 0, "%s, fault %d: error %d", name, fault, got);
-        cr_assert_eq(cu.synchronize(), fault ? error : 0, "the error does not stick");
-    }
-}
-#define PLANTED(name, error)                                                                                 \
-    Test(softcuda_faults, name)                                                                              \
-    {                                                                                                        \
-        planted(#name, error);                                                                               \
-    }
-PLANTED(missing_barrier, 719)
-PLANTED(overwrites_too_early, 719)
-PLANTED(beyond_the_end, 700)
-PLANTED(beyond_shared, 700)
-PLANTED(misaligned, 716)
-PLANTED(uninitialised, 719)
-PLANTED(unwaited_copy, 719)
-PLANTED(divergent_barrier, 719)
-PLANTED(wrong_mask, 719)
-PLANTED(missing_warp_barrier, 719)
-
-Test(softcuda_faults, too_many_threads_and_too_much_shared)
-{
-    open_driver();
-    handle f = kernel("faults", "beyond_the_end");
-    uint64_t out = device_array(NULL, 64 * 4);
-    int fault = 0;
-    void *arguments[] = {&out, &fault};
-    cr_assert_eq(cu.launch(f, 1, 1, 1, 1025, 1, 1, 0, NULL, arguments, NULL), 1);
-    cr_assert_eq(cu.launch(f, 1, 1, 1, 64, 1, 1, 48 * 1024 + 1, NULL, arguments, NULL), 1);
-    cr_assert_eq(cu.launch(f, 1, 1, 1, 64, 1, 1, 48 * 1024, NULL, arguments, NULL), 0);
-}
-
-Test(softcuda_faults, host_reads_before_its_sync)
-{
-    setenv("SOFTCUDA_STREAMS", "lazy", 1);
-    open_driver();
-    int value = 5;
-    uint64_t p = device_array(NULL, 4);
-    cr_assert_eq(cu.download_async(&value, p, 4, NULL), 0);
-    cr_assert_eq(value, 5, "a lazy copy must not have happened yet");
-    cr_assert_eq(cu.synchronize(), 0);
-    cr_assert_eq(value, 0);
-}
-
-Test(softcuda, graph_reads_memory_at_replay)
-{
-    open_driver();
-    int value = 1, n = 1;
-    handle stream, graph, exec;
-    uint64_t da = device_array(&value, 4), dsum = device_array(NULL, 4);
-    void *arguments[] = {&da, &dsum, &n};
-    handle f = kernel("basic", "reduce");
-    cr_assert_eq(cu.stream(&stream, 1), 0);
-    cr_assert_eq(cu.begin(stream, 0), 0);
-    cr_assert_eq(cu.launch(f, 1, 1, 1, 32, 1, 1, 0, stream, arguments, NULL), 0);
-    cr_assert_eq(cu.end(stream, &graph), 0);
-    cr_assert_eq(cu.instantiate(&exec, graph, 0), 0);
-    int expected[] = {0, 3, 10};
-    for (int i = 0, sum; i < 3; i++) {
-        cr_assert_eq(cu.download(&sum, dsum, 4), 0);
-        cr_assert_eq(sum, expected[i]);
-        value = 3 + 4 * i;
-        cr_assert_eq(cu.upload(da, &value, 4), 0);
-        cr_assert_eq(cu.replay(exec, stream), 0);
-    }
 }
 
 /* ---- what the environment says ---- */

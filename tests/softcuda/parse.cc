@@ -1,6 +1,6 @@
 // PTX text -> Module. One statement at a time: a statement ends at ';', a label at ':', a block at a brace.
 #include "tests/softcuda/memory.h"
-#include "tests/softcuda/ptx.h"
+#include "tests/softcuda/text.h"
 
 #include <cstdlib>
 #include <cstring>
@@ -12,59 +12,6 @@ namespace
 
 using std::string;
 using std::vector;
-
-string trimmed(const string &s)
-{
-    size_t first = s.find_first_not_of(" \t\r\n"), last = s.find_last_not_of(" \t\r\n");
-    return first == string::npos ? "" : s.substr(first, last - first + 1);
-}
-
-// "a, {b, c}, [d+4]" -> its top-level parts
-vector<string> split(const string &s)
-{
-    vector<string> parts;
-    string part;
-    int depth = 0;
-    for (char c : s) {
-        depth += (c == '{' || c == '[' || c == '(') - (c == '}' || c == ']' || c == ')');
-        if (c == ',' && depth == 0) {
-            parts.push_back(trimmed(part));
-            part.clear();
-        } else {
-            part += c;
-        }
-    }
-    if (!trimmed(part).empty())
-        parts.push_back(trimmed(part));
-    return parts;
-}
-
-vector<string> words_of(const string &s, const char *separators)
-{
-    vector<string> words;
-    for (size_t at = 0; (at = s.find_first_not_of(separators, at)) != string::npos;) {
-        size_t end = s.find_first_of(separators, at);
-        words.push_back(s.substr(at, end - at));
-        at = end == string::npos ? s.size() : end;
-    }
-    return words;
-}
-
-bool type_named(const string &word, Type &type)
-{
-    static const std::map<char, Kind> kinds = {
-        {'u', Kind::U}, {'s', Kind::S}, {'b', Kind::B}, {'f', Kind::F}};
-    if (word == "pred") {
-        type = {Kind::P, 8};
-        return true;
-    }
-    auto kind = word.empty() ? kinds.end() : kinds.find(word[0]);
-    string digits = word.empty() ? "" : word.substr(1);
-    if (kind == kinds.end() || !(digits == "8" || digits == "16" || digits == "32" || digits == "64"))
-        return false;
-    type = {kind->second, uint8_t(atoi(digits.c_str()))};
-    return true;
-}
 
 const std::map<string, Special> SPECIALS = {
     {"%tid.x", Special::TID_X},
@@ -107,6 +54,8 @@ class Parser
     size_t at_ = 0;
     int line_ = 1;
     std::unique_ptr<Module> module_ = std::make_unique<Module>();
+    std::map<string, string>
+        shared_; // declarations outside of kernels: each kernel that uses one has its own
     std::map<string, Symbol> dynamic_; // .extern .shared arrays: they begin where the static ones end
     // of the kernel at hand
     Kernel *kernel_ = nullptr;
@@ -119,11 +68,10 @@ class Parser
     {
         throw Unsupported("PTX line " + std::to_string(line_) + ": " + what);
     }
-    static string without_comments(const string &);
     string statement(char &end);
     uint32_t new_slot(unsigned bits);
     const Register *find_register(const string &) const;
-    bool find_symbol(const string &, Symbol &) const;
+    bool find_symbol(const string &, Symbol &);
     Operand constant(uint64_t value, uint8_t bits);
     Operand special(Special);
     Operand operand(const string &, Type);
@@ -136,25 +84,6 @@ class Parser
     void entry_header(const string &header);
     void body();
 };
-
-string Parser::without_comments(const string &text)
-{
-    string out;
-    for (size_t i = 0; i < text.size(); i++) {
-        if (text.compare(i, 2, "//") == 0) {
-            i = std::min(text.find('\n', i), text.size() - 1);
-            out += '\n';
-        } else if (text.compare(i, 2, "/*") == 0) {
-            size_t end = std::min(text.find("*/", i + 2), text.size() - 2);
-            for (; i < end + 1; i++)
-                if (text[i] == '\n')
-                    out += '\n';
-        } else {
-            out += text[i];
-        }
-    }
-    return out;
-}
 
 // The next statement without its end. Braces of operands and initialisers belong to the statement: they
 // follow text.
@@ -204,8 +133,11 @@ const Register *Parser::find_register(const string &name) const
     return nullptr;
 }
 
-bool Parser::find_symbol(const string &name, Symbol &symbol) const
+bool Parser::find_symbol(const string &name, Symbol &symbol)
 {
+    auto declared = shared_.find(name);
+    if (declared != shared_.end() && !symbols_.count(name))
+        variable(declared->second);
     const std::map<string, Symbol> *const tables[] = {&symbols_, &dynamic_, &module_->globals};
     for (const auto *table : tables) {
         auto found = table->find(name);
@@ -354,8 +286,10 @@ void Parser::variable(const string &s)
     uint64_t bytes = count * type.bits / 8;
     align = align ? align : type.bits / 8;
     if (s.find(".shared") != string::npos || s.find(".local") != string::npos) {
-        if (!kernel_)
-            refuse("a shared variable outside of kernels: '" + name + "'");
+        if (!kernel_) {
+            shared_[name] = s;
+            return;
+        }
         bool shared = s.find(".shared") != string::npos;
         uint32_t &size = shared ? kernel_->shared_bytes : kernel_->local_bytes;
         size = uint32_t((size + align - 1) / align * align);

@@ -42,6 +42,8 @@ struct Warp;
 struct Instruction;
 using Run = void (*)(Warp &, const Instruction &);
 enum class Flow : uint8_t { NEXT, BRANCH, EXIT, BARRIER };
+/* FRESH reads past the first-level cache; the others are in the memory model's sense. */
+enum class Order : uint8_t { WEAK, FRESH, RELAXED, ACQUIRE, RELEASE, BOTH };
 
 struct Instruction {
     Run run = nullptr;
@@ -51,6 +53,8 @@ struct Instruction {
     bool guard_negated = false;
     Space space = Space::GENERIC;
     uint8_t vector = 1;
+    Order order = Order::WEAK;
+    uint8_t strength = 0; /* 0: weak; 1: strong within the block; 2: within the device */
     Type type, source_type;
     int mode = 0; /* whatever the decoder and run() of this opcode agree on */
     std::vector<Operand> args;

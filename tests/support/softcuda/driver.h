@@ -1,0 +1,44 @@
+// The software CUDA driver as the suites call it: entry points by hand, since a test needs no more than
+// these.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef void *handle;
+
+// cuInit without its prefix is cu.init and so on; results are CUresults.
+extern struct driver_calls {
+    int (*init)(unsigned);
+    int (*retain)(handle *, int);
+    int (*release)(int);
+    int (*set_current)(handle);
+    int (*load)(handle *, const void *);
+    int (*function)(handle *, handle, const char *);
+    int (*alloc)(uint64_t *, size_t);
+    int (*release_memory)(uint64_t);
+    int (*upload)(uint64_t, const void *, size_t);
+    int (*upload_async)(uint64_t, const void *, size_t, handle);
+    int (*download)(void *, uint64_t, size_t);
+    int (*download_async)(void *, uint64_t, size_t, handle);
+    int (*fill)(uint64_t, unsigned, size_t);
+    int (*synchronize)(void);
+    int (*stream)(handle *, unsigned);
+    int (*stream_synchronize)(handle);
+    int (*event)(handle *, unsigned);
+    int (*record)(handle, handle);
+    int (*wait)(handle, handle, unsigned);
+    int (*begin)(handle, int);
+    int (*end)(handle, handle *);
+    int (*instantiate)(handle *, handle, unsigned long long);
+    int (*replay)(handle, handle);
+    int (*launch)(handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, handle,
+                  void **, void **);
+} cu;
+
+// Loads the library and makes the context of device 0 current; the library's handle.
+void *open_driver(void);
+// A kernel of tests/softcuda/kernels/<image>.cu.
+handle kernel(const char *image, const char *name);
+// Filled from the array, or with zeros.
+uint64_t device_array(const void *from, size_t bytes);
