@@ -1,14 +1,24 @@
 // The software CUDA driver has to see planted faults, and nothing in the same code without them.
 #include <criterion/criterion.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #ifdef SOFTCUDA_LIBRARY
 
 #include "tests/support/softcuda/driver.h"
 
-enum error { NOTHING = 0, ILLEGAL_ADDRESS = 700, MISALIGNED = 716, LAUNCH_FAILED = 719 };
+enum error {
+    NOTHING = 0,
+    INVALID_VALUE = 1,
+    NOT_READY = 600,
+    ILLEGAL_ADDRESS = 700,
+    MISALIGNED = 716,
+    LAUNCH_FAILED = 719
+};
 
 // The kernel's fault gives the error, which sticks; without the fault there is none.
 static void planted(const char *image, const char *name, unsigned blocks, enum error error)
@@ -45,6 +55,15 @@ PLANTED(unwaited_copy, LAUNCH_FAILED)
 PLANTED(divergent_barrier, LAUNCH_FAILED)
 PLANTED(wrong_mask, LAUNCH_FAILED)
 PLANTED(missing_warp_barrier, LAUNCH_FAILED)
+PLANTED(tail_one_too_long, ILLEGAL_ADDRESS)
+PLANTED(misaligned_load, MISALIGNED)
+PLANTED(misaligned_copy, MISALIGNED)
+PLANTED(shuffle_from_an_absent_lane, LAUNCH_FAILED)
+PLANTED(group_waited_for_too_early, LAUNCH_FAILED)
+PLANTED(producer_forgets_to_arrive, LAUNCH_FAILED)
+PLANTED(producer_arrives_too_early, LAUNCH_FAILED)
+PLANTED(barrier_of_two_counts, LAUNCH_FAILED)
+PLANTED(counts_at_a_barrier, LAUNCH_FAILED)
 PLANTED_BETWEEN(two_blocks_write)
 PLANTED_BETWEEN(reads_what_others_write)
 PLANTED_BETWEEN(within_a_block)
@@ -83,6 +102,19 @@ Test(softcuda_between, volatile_message)
         }
     cr_expect_eq(wrong[0], 0);
     cr_expect_gt(wrong[1], 0);
+}
+
+Test(softcuda_faults, predicates_at_a_barrier)
+{
+    open_driver();
+    int result[96], fault = 0;
+    uint64_t out = device_array(NULL, sizeof result);
+    void *arguments[] = {&out, &fault};
+    cr_assert_eq(
+        cu.launch(kernel("faults", "counts_at_a_barrier"), 1, 1, 1, 96, 1, 1, 0, NULL, arguments, NULL), 0);
+    cr_assert_eq(cu.download(result, out, sizeof result), 0);
+    for (int i = 0; i < 96; i++)
+        cr_expect_eq(result[i], 32 + 1000, "thread %d: %d", i, result[i]);
 }
 
 Test(softcuda_between, last_arriver_adds_up)
@@ -146,6 +178,217 @@ Test(softcuda, graph_reads_memory_at_replay)
         value = 3 + 4 * i;
         cr_assert_eq(cu.upload(da, &value, 4), 0);
         cr_assert_eq(cu.replay(exec, stream), 0);
+    }
+}
+
+// ---- streams: wrong only in an order that a card may choose
+
+enum { ROUNDS = 300 };
+enum sync { NO_SYNC, WAITS_FOR_THE_EVENT, WAITS_FOR_THE_DEFAULT_STREAM };
+
+// One stream fills an array, another one copies it; the number of rounds in which the copy is not the fill.
+static int wrong_copies(const char *mode, enum sync sync)
+{
+    enum { N = 64 };
+    setenv("SOFTCUDA_STREAMS", mode, 1);
+    handle f = kernel("faults", "slow_fill"), streams[2], event;
+    const bool blocking = sync == WAITS_FOR_THE_DEFAULT_STREAM;
+    cr_assert_eq(cu.stream(&streams[0], !blocking), 0);
+    cr_assert_eq(cu.stream(&streams[1], 1), 0);
+    cr_assert_eq(cu.event(&event, 0), 0);
+    uint64_t array = device_array(NULL, N * 4);
+    int wrong = 0;
+    for (int round = 1; round <= ROUNDS; round++) {
+        int n = N, copy[N];
+        void *arguments[] = {&array, &n, &round};
+        cr_assert_eq(cu.launch(f, 1, 1, 1, 32, 1, 1, 0, streams[0], arguments, NULL), 0);
+        cr_assert_eq(cu.record(event, streams[0]), 0);
+        if (sync == WAITS_FOR_THE_EVENT)
+            cr_assert_eq(cu.wait(streams[1], event, 0), 0);
+        handle copying = blocking ? NULL : streams[1];
+        cr_assert_eq(cu.download_async(copy, array, sizeof copy, copying), 0);
+        cr_assert_eq(cu.stream_synchronize(copying), 0);
+        wrong += copy[0] != round || copy[N - 1] != round;
+        cr_assert_eq(cu.synchronize(), 0);
+    }
+    return wrong;
+}
+
+Test(softcuda_streams, without_the_event)
+{
+    open_driver();
+    cr_expect_eq(wrong_copies("eager", NO_SYNC), 0, "eager streams hide it");
+    cr_expect_gt(wrong_copies("lazy", NO_SYNC), 0);
+    int wrong = wrong_copies("random", NO_SYNC);
+    cr_expect(wrong > 0 && wrong < ROUNDS, "%d of %d", wrong, ROUNDS);
+}
+
+Test(softcuda_streams, with_the_event)
+{
+    open_driver();
+    cr_expect_eq(wrong_copies("lazy", WAITS_FOR_THE_EVENT), 0);
+    cr_expect_eq(wrong_copies("random", WAITS_FOR_THE_EVENT), 0);
+    cr_expect_eq(wrong_copies("lazy", WAITS_FOR_THE_DEFAULT_STREAM), 0);
+    cr_expect_eq(wrong_copies("random", WAITS_FOR_THE_DEFAULT_STREAM), 0);
+}
+
+Test(softcuda_streams, default_stream_does_not_wait_for_others)
+{
+    setenv("SOFTCUDA_STREAMS", "lazy", 1);
+    open_driver();
+    int before = 1, after = 2, n = 1, seen;
+    uint64_t p = device_array(&before, 4);
+    void *arguments[] = {&p, &n, &after};
+    for (unsigned not_blocking = 0; not_blocking < 2; not_blocking++) {
+        handle stream;
+        cr_assert_eq(cu.upload(p, &before, 4), 0);
+        cr_assert_eq(cu.stream(&stream, not_blocking), 0);
+        cr_assert_eq(cu.launch(kernel("faults", "slow_fill"), 1, 1, 1, 32, 1, 1, 0, stream, arguments, NULL),
+                     0);
+        cr_assert_eq(cu.download(&seen, p, 4), 0);
+        cr_expect_eq(seen, not_blocking ? before : after);
+        cr_assert_eq(cu.synchronize(), 0);
+    }
+}
+
+// The host writes over what a copy has not read yet.
+Test(softcuda_streams, source_overwritten_before_its_copy)
+{
+    open_driver();
+    for (int late = 0; late < 2; late++) {
+        setenv("SOFTCUDA_STREAMS", late ? "lazy" : "eager", 1);
+        int source = 1, seen;
+        uint64_t p = device_array(NULL, 4);
+        cr_assert_eq(cu.upload_async(p, &source, 4, NULL), 0);
+        source = 2;
+        cr_assert_eq(cu.download(&seen, p, 4), 0);
+        cr_expect_eq(seen, late ? 2 : 1);
+    }
+}
+
+Test(softcuda_streams, polling_ends)
+{
+    setenv("SOFTCUDA_STREAMS", "lazy", 1);
+    open_driver();
+    handle event;
+    int value = 0, source = 3;
+    uint64_t p = device_array(&source, 4);
+    cr_assert_eq(cu.event(&event, 0), 0);
+    cr_assert_eq(cu.download_async(&value, p, 4, NULL), 0);
+    cr_assert_eq(cu.record(event, NULL), 0);
+    int polls = 0;
+    while (cu.query(event) == NOT_READY)
+        polls++;
+    cr_expect_gt(polls, 0);
+    cr_expect_eq(value, source);
+}
+
+// ---- memory and graphs
+
+static handle graph_of_copy(uint64_t to, const void *from, handle stream)
+{
+    handle graph, exec;
+    cr_assert_eq(cu.begin(stream, 0), 0);
+    cr_assert_eq(cu.upload_async(to, from, 4, stream), 0);
+    cr_assert_eq(cu.end(stream, &graph), 0);
+    cr_assert_eq(cu.instantiate(&exec, graph, 0), 0);
+    return exec;
+}
+
+Test(softcuda_memory, graph_copies_read_host_memory_at_replay)
+{
+    open_driver();
+    int source = 1, seen;
+    handle stream;
+    cr_assert_eq(cu.stream(&stream, 1), 0);
+    uint64_t p = device_array(NULL, 4);
+    handle exec = graph_of_copy(p, &source, stream);
+    for (source = 5; source < 8; source++) {
+        cr_assert_eq(cu.replay(exec, stream), 0);
+        cr_assert_eq(cu.stream_synchronize(stream), 0);
+        cr_assert_eq(cu.download(&seen, p, 4), 0);
+        cr_expect_eq(seen, source);
+    }
+}
+
+// What the library writes to stderr meanwhile.
+static void capture_stderr(void (*body)(void), char *text, size_t size)
+{
+    fflush(stderr);
+    int kept = dup(2);
+    FILE *file = tmpfile();
+    cr_assert(kept >= 0 && file);
+    dup2(fileno(file), 2);
+    body();
+    fflush(stderr);
+    dup2(kept, 2);
+    rewind(file);
+    text[fread(text, 1, size - 1, file)] = '\0';
+    fclose(file);
+}
+
+static handle stale_graph, stale_stream;
+static void replay_stale_graph(void)
+{
+    cr_expect_eq(cu.replay(stale_graph, stale_stream), INVALID_VALUE);
+}
+
+Test(softcuda_memory, graph_with_a_stale_pointer)
+{
+    open_driver();
+    int source = 1;
+    char text[500];
+    cr_assert_eq(cu.stream(&stale_stream, 1), 0);
+    uint64_t p = device_array(NULL, 4);
+    stale_graph = graph_of_copy(p, &source, stale_stream);
+    cr_assert_eq(cu.replay(stale_graph, stale_stream), 0);
+    cr_assert_eq(cu.release_memory(p), 0);
+    device_array(NULL, 4); // does not get the freed address
+    capture_stderr(replay_stale_graph, text, sizeof text);
+    cr_expect(strstr(text, "freed memory"), "'%s'", text);
+}
+
+Test(softcuda_memory, kernel_of_a_graph_with_a_stale_pointer)
+{
+    open_driver();
+    handle stream, graph, exec;
+    int n = 1, value = 1;
+    uint64_t p = device_array(NULL, 4);
+    void *arguments[] = {&p, &n, &value};
+    cr_assert_eq(cu.stream(&stream, 1), 0);
+    cr_assert_eq(cu.begin(stream, 0), 0);
+    cr_assert_eq(cu.launch(kernel("faults", "slow_fill"), 1, 1, 1, 32, 1, 1, 0, stream, arguments, NULL), 0);
+    cr_assert_eq(cu.end(stream, &graph), 0);
+    cr_assert_eq(cu.instantiate(&exec, graph, 0), 0);
+    cr_assert_eq(cu.replay(exec, stream), 0);
+    cr_assert_eq(cu.release_memory(p), 0);
+    cr_expect_eq(cu.replay(exec, stream), ILLEGAL_ADDRESS);
+}
+
+Test(softcuda_memory, freed_twice)
+{
+    open_driver();
+    uint64_t p = device_array(NULL, 4);
+    cr_expect_eq(cu.release_memory(p), 0);
+    cr_expect_eq(cu.release_memory(p), INVALID_VALUE);
+}
+
+static void release_context(void)
+{
+    cr_assert_eq(cu.release(0), 0);
+}
+
+Test(softcuda_memory, leak_at_the_end_of_the_context)
+{
+    char text[500];
+    setenv("SOFTCUDA_CHECK", "1", 1);
+    for (int leaks = 0; leaks < 2; leaks++) {
+        open_driver();
+        uint64_t p = device_array(NULL, 400);
+        if (!leaks)
+            cr_assert_eq(cu.release_memory(p), 0);
+        capture_stderr(release_context, text, sizeof text);
+        cr_expect_eq(strstr(text, "leak: 1 allocation") != NULL, leaks, "'%s'", text);
     }
 }
 

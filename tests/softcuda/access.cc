@@ -49,6 +49,10 @@ uint8_t *resolve(Warp &w, int lane, Space space, uint64_t address, uint32_t byte
         if (!w.recent.holds(address, bytes)) {
             Range near = w.recent;
             w.recent = Range();
+            if (memory().was_freed(address))
+                w.fault(CUDA_ERROR_ILLEGAL_ADDRESS, lane,
+                        "global access of " + std::to_string(bytes) + " bytes at " + std::to_string(address) +
+                            " is in freed memory");
             w.fault(CUDA_ERROR_ILLEGAL_ADDRESS, lane,
                     "global access of " + std::to_string(bytes) + " bytes at " + std::to_string(address) +
                         " is outside: the allocation below has " + std::to_string(near.end - near.begin) +

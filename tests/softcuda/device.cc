@@ -143,8 +143,9 @@ CUresult cuDevicePrimaryCtxRelease(CUdevice device)
         return CUDA_ERROR_INVALID_CONTEXT;
     if (--context->users == 0) {
         if (memory().live_count() && setting(Setting::check))
-            fprintf(stderr, "softcuda: leak: %llu allocations are left at the end of the context\n",
-                    static_cast<unsigned long long>(memory().live_count()));
+            fprintf(stderr, "softcuda: leak: %llu allocation(s) of %llu bytes at the end of the context\n",
+                    static_cast<unsigned long long>(memory().live_count()),
+                    static_cast<unsigned long long>(memory().total_bytes() - memory().free_bytes()));
         context->error = CUDA_SUCCESS;
     }
     return CUDA_SUCCESS;
@@ -174,11 +175,12 @@ CUresult cuCtxGetDevice(CUdevice *device)
     X(CUDA_ERROR_NO_DEVICE)                                                                                  \
     X(CUDA_ERROR_INVALID_DEVICE)                                                                             \
     X(CUDA_ERROR_INVALID_IMAGE)                                                                              \
-    X(CUDA_ERROR_INVALID_CONTEXT) X(CUDA_ERROR_NO_BINARY_FOR_GPU) X(CUDA_ERROR_INVALID_PTX)                  \
-        X(CUDA_ERROR_NOT_FOUND) X(CUDA_ERROR_NOT_READY) X(CUDA_ERROR_ILLEGAL_ADDRESS)                        \
-            X(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES) X(CUDA_ERROR_MISALIGNED_ADDRESS)                           \
-                X(CUDA_ERROR_LAUNCH_FAILED) X(CUDA_ERROR_NOT_SUPPORTED) X(CUDA_ERROR_ILLEGAL_STATE)          \
-                    X(CUDA_ERROR_INVALID_HANDLE) X(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED)
+    X(CUDA_ERROR_INVALID_CONTEXT)                                                                            \
+    X(CUDA_ERROR_NO_BINARY_FOR_GPU)                                                                          \
+    X(CUDA_ERROR_INVALID_PTX) X(CUDA_ERROR_NOT_FOUND) X(CUDA_ERROR_NOT_READY) X(CUDA_ERROR_ILLEGAL_ADDRESS)  \
+        X(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES) X(CUDA_ERROR_MISALIGNED_ADDRESS) X(CUDA_ERROR_LAUNCH_FAILED)   \
+            X(CUDA_ERROR_NOT_SUPPORTED) X(CUDA_ERROR_ILLEGAL_STATE) X(CUDA_ERROR_INVALID_HANDLE)             \
+                X(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED)
 
 CUresult cuGetErrorName(CUresult error, const char **name)
 {

@@ -27,6 +27,9 @@ struct CUstream_st {
     std::deque<Work> queue;
     uint64_t queued = 0, done = 0;
     CUgraph_st *capture = nullptr;
+    bool blocking = true; /* waits for the default stream, which waits for it */
+    bool running = false; /* its work at hand waits for other streams */
+    bool destroyed = false;
 };
 struct CUevent_st {
     CUstream_st *stream = nullptr;
@@ -51,6 +54,7 @@ CUresult report(const Fault &);               /* one line to stderr; the context
 CUresult enqueue(CUstream, Work);             /* captured, run at once, or kept until somebody waits */
 CUresult drain(CUstream_st *, uint64_t mark); /* runs what was queued up to the mark */
 CUresult drain_all();
+CUresult progress(CUstream_st *); /* somebody asks whether it is done: that may not last forever */
 int arch();
 
 /* Runs the body with the lock and a context without error. */

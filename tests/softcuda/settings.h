@@ -15,8 +15,11 @@ enum class Setting {
     driver_version, // SOFTCUDA_DRIVER_VERSION: 13000 = 13.0
     check,          // SOFTCUDA_CHECK: 1 = blocks in a seeded order, and reports
     seed,           // SOFTCUDA_SEED: of that order
-    lazy            // SOFTCUDA_STREAMS: eager = work runs when it is enqueued, lazy = when somebody waits
+    streams         // SOFTCUDA_STREAMS: when work runs, a StreamMode by its name
 };
+
+// When it is enqueued; when somebody waits; or in between, of all streams in a seeded order.
+enum StreamMode { EAGER, LAZY, RANDOM };
 
 uint64_t setting(Setting which);
 // Devices that CUDA_VISIBLE_DEVICES leaves: those of its list up to the first that there is not; all without

@@ -32,6 +32,7 @@ void *open_driver(void)
                  {"cuStreamSynchronize", &cu.stream_synchronize},
                  {"cuEventCreate", &cu.event},
                  {"cuEventRecord", &cu.record},
+                 {"cuEventQuery", &cu.query},
                  {"cuStreamWaitEvent", &cu.wait},
                  {"cuStreamBeginCapture_v2", &cu.begin},
                  {"cuStreamEndCapture", &cu.end},

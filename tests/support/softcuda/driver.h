@@ -27,6 +27,7 @@ extern struct driver_calls {
     int (*stream_synchronize)(handle);
     int (*event)(handle *, unsigned);
     int (*record)(handle, handle);
+    int (*query)(handle); // of an event
     int (*wait)(handle, handle, unsigned);
     int (*begin)(handle, int);
     int (*end)(handle, handle *);
