@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #ifdef SOFTCUDA_LIBRARY
 
@@ -120,6 +121,55 @@ Test(softcuda, sum_over_blocks)
     cr_assert_eq(cu.launch(kernel("basic", "reduce"), 7, 1, 1, 256, 1, 1, 0, NULL, arguments, NULL), 0);
     cr_assert_eq(cu.download(&sum, dsum, 4), 0);
     cr_assert_eq(sum, expected);
+}
+
+Test(softcuda, functions_that_are_not_inlined)
+{
+    enum { N = 96 };
+    open_driver();
+    int a[N], out[N][2], index = 2;
+    for (int i = 0; i < N; i++)
+        a[i] = (int)(random_word() % 1000);
+    uint64_t da = device_array(a, sizeof a), dout = device_array(NULL, sizeof out);
+    void *arguments[] = {&da, &dout, &index};
+    cr_assert_eq(cu.launch(kernel("basic", "functions"), 1, 1, 1, N, 1, 1, 0, NULL, arguments, NULL), 0);
+    cr_assert_eq(cu.download(out, dout, sizeof out), 0);
+    for (int i = 0; i < N; i++) {
+        int v = i % 3 ? 2 * a[i] + 1 : a[i], odd = v & 1;
+        cr_expect_eq(out[i][0], v + (odd ? 2 * v : v) + 2 * (2 * v), "thread %d", i);
+        cr_expect_eq(out[i][1], (i % 3 != 0) + odd, "thread %d", i);
+    }
+}
+
+// Text is refused with the name of what it needs.
+static bool is_refused(const char *text, const char *reason)
+{
+    handle module;
+    char line[400] = "";
+    fflush(stderr);
+    int kept = dup(2);
+    FILE *file = tmpfile();
+    dup2(fileno(file), 2);
+    int result = cu.load(&module, text);
+    fflush(stderr);
+    dup2(kept, 2);
+    rewind(file);
+    line[fread(line, 1, sizeof line - 1, file)] = '\0';
+    fclose(file);
+    return result == 218 && strstr(line, reason); // CUDA_ERROR_INVALID_PTX
+}
+
+Test(softcuda, refuses_what_it_cannot_run)
+{
+    open_driver();
+#define HEADER ".version 9.0\n.target sm_80\n.address_size 64\n"
+    cr_expect(is_refused(HEADER ".func f()\n{\ncall.uni f, ();\nret;\n}\n"
+                                ".visible .entry k()\n{\ncall.uni f, ();\nret;\n}\n",
+                         "'f' calls itself"));
+    cr_expect(is_refused(HEADER ".extern .func g();\n.visible .entry k()\n{\ncall.uni g, ();\nret;\n}\n",
+                         "'g', which has no body"));
+    cr_expect(is_refused(HEADER ".visible .entry k()\n{\nwgmma.fence.sync.aligned;\nret;\n}\n", "wgmma"));
+    cr_expect(is_refused(HEADER ".visible .entry k()\n{\nbar.sync.once 0;\nret;\n}\n", ".once"));
 }
 
 static double seconds(void)

@@ -97,6 +97,7 @@ void Block::start(uint64_t which)
             for (uint32_t lane = 0; lane < LANES; lane++)
                 w.lanes<uint32_t>(s.slot)[lane] = special_value(*launch, index, w.base + lane, s.which);
         for (int lane = 0; lane < LANES; lane++) {
+            w.frames[lane].clear();
             w.open_copies[lane].clear();
             w.groups[lane].clear();
         }

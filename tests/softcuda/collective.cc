@@ -20,6 +20,11 @@ void decode_exit(Instruction &in)
     accept(in, "uni");
     in.flow = Flow::EXIT;
 }
+void decode_return(Instruction &in)
+{
+    accept(in, "uni");
+    in.flow = Flow::RETURN;
+}
 void run_trap(Warp &w, const Instruction &)
 {
     w.fault(CUDA_ERROR_LAUNCH_FAILED, __builtin_ctz(w.mask), "trap");
@@ -281,7 +286,7 @@ void decode_ldmatrix(Instruction &in)
 } // namespace
 
 const std::vector<Opcode> COLLECTIVES = {
-    {"bra", decode_branch},   {"ret", decode_exit},    {"exit", decode_exit},
+    {"bra", decode_branch},   {"ret", decode_return},  {"exit", decode_exit},
     {"trap", decode_trap},    {"bar", decode_barrier}, {"barrier", decode_barrier},
     {"shfl", decode_shuffle}, {"vote", decode_vote},   {"activemask", decode_activemask},
     {"redux", decode_redux},  {"mma", decode_mma},     {"ldmatrix", decode_ldmatrix},

@@ -57,6 +57,19 @@ void Warp::run(int turn)
                 else
                     split = mask;
                 break;
+            case Flow::CALL:
+                enter(here);
+                target = block->launch->kernel->calls[size_t(at->mode)].target;
+                if (mask == group)
+                    here = target;
+                else
+                    split = mask;
+                break;
+            case Flow::RETURN:
+                leave();
+                group &= ~mask;
+                next = 0; // they may have gone back to before the others
+                break;
             case Flow::EXIT:
                 live &= ~mask;
                 group &= ~mask;
@@ -75,6 +88,37 @@ void Warp::run(int turn)
         if (turn <= 0)
             return;
     }
+}
+
+static void copy_pieces(const Warp &w, int lane, const std::vector<Copy> &copies)
+{
+    uint8_t *local =
+        w.block->local.data() + size_t(w.base + uint32_t(lane)) * w.block->launch->kernel->local_bytes;
+    for (const Copy &c : copies)
+        memcpy(local + c.to, local + c.from, c.bytes);
+}
+
+void Warp::enter(uint32_t back)
+{
+    const Call *call = &block->launch->kernel->calls[size_t(at->mode)];
+    for_active(*this, [&](int lane) {
+        frames[lane].push_back({back, call});
+        copy_pieces(*this, lane, call->arguments);
+    });
+}
+
+void Warp::leave()
+{
+    for_active(*this, [&](int lane) {
+        if (frames[lane].empty()) {
+            live &= ~(1u << lane);
+            return;
+        }
+        Frame frame = frames[lane].back();
+        frames[lane].pop_back();
+        copy_pieces(*this, lane, frame.call->results);
+        pc[lane] = frame.pc;
+    });
 }
 
 void Warp::advance(uint32_t met)

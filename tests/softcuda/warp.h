@@ -55,6 +55,11 @@ struct Warp {
     const Instruction *at = nullptr;
     Block *block = nullptr;
     Range recent; /* the allocation of the last access */
+    struct Frame {
+        uint32_t pc;
+        const Call *call;
+    };
+    std::vector<Frame> frames[LANES]; /* of the functions that a lane is in */
     std::vector<AsyncCopy> open_copies[LANES];
     std::deque<std::vector<AsyncCopy>> groups[LANES];
 
@@ -64,6 +69,8 @@ struct Warp {
     void set(const Operand &, int lane, uint64_t value);
     [[noreturn]] void fault(int code, int lane, const std::string &what) const;
     void run(int turn);           /* until every lane has exited or waits, or after so many instructions */
+    void enter(uint32_t back);    /* a function */
+    void leave();                 /* it, or the kernel */
     void advance(uint32_t lanes); /* they have met at a barrier of the warp */
 };
 
