@@ -172,6 +172,65 @@ Test(softcuda, refuses_what_it_cannot_run)
     cr_expect(is_refused(HEADER ".visible .entry k()\n{\nbar.sync.once 0;\nret;\n}\n", ".once"));
 }
 
+static double exact_value(int function, double a)
+{
+    switch (function) {
+    case 0:
+        return 1 / a;
+    case 1:
+        return sqrt(a);
+    case 2:
+        return 1 / sqrt(a);
+    case 3:
+        return exp2(a);
+    case 4:
+        return log2(a);
+    case 5:
+        return sin(a);
+    case 6:
+        return cos(a);
+    default:
+        return a / 3;
+    }
+}
+
+Test(softcuda, approximations)
+{
+    // of rcp, sqrt, rsqrt, ex2, lg2, sin, cos, div.full in the manual; 2^-22.6 and 2^-20.5 are absolute
+    static const struct {
+        double relative, absolute;
+    } limits[] = {{0x1p-23, 0},          {0x1p-23, 0},    {0x1.13p-23, 0}, {0x1.6bp-23, 0},
+                  {0x1p-22, 0x1.52p-23}, {0, 0x1.6bp-21}, {0, 0x1.6bp-21}, {0x1p-22, 0}};
+    enum { N = 1000, FUNCTIONS = sizeof limits / sizeof limits[0] };
+    open_driver();
+    static float a[N], out[3][FUNCTIONS][N];
+    int n = N, others[FUNCTIONS] = {0};
+    for (int i = 0; i < N; i++)
+        a[i] = 0.001f + (float)(random_word() % 65536) * (3.1f / 65536);
+    uint64_t da = device_array(a, sizeof a), dout = device_array(NULL, sizeof out[0]);
+    void *arguments[] = {&da, &dout, &n};
+    handle f = kernel("basic", "approximations");
+    static const char *const seeds[] = {"0", "7", "7"};
+    for (int run = 0; run < 3; run++) {
+        setenv("SOFTCUDA_APPROX", seeds[run], 1);
+        cr_assert_eq(cu.launch(f, 8, 1, 1, 128, 1, 1, 0, NULL, arguments, NULL), 0);
+        cr_assert_eq(cu.download(out[run], dout, sizeof out[0]), 0);
+    }
+    cr_expect_eq(memcmp(out[1], out[2], sizeof out[0]), 0, "one seed, two results");
+    for (int k = 0; k < (int)FUNCTIONS; k++)
+        for (int i = 0; i < N; i++) {
+            double exact = exact_value(k, (double)a[i]), limit = fabs(exact) * limits[k].relative;
+            limit = limit > limits[k].absolute ? limit : limits[k].absolute;
+            cr_assert(out[0][k][i] == (float)exact, "function %d of %a: %a", k, (double)a[i],
+                      (double)out[0][k][i]);
+            cr_assert(fabs((double)out[1][k][i] - exact) <= limit, "function %d of %a: %a", k, (double)a[i],
+                      (double)out[1][k][i]);
+            others[k] += out[0][k][i] != out[1][k][i];
+        }
+    for (int k = 0; k < (int)FUNCTIONS; k++)
+        cr_expect_gt(others[k], N / 20, "function %d differs %d times only", k, others[k]);
+}
+
 static double seconds(void)
 {
     struct timespec t;

@@ -27,7 +27,8 @@ const Variable VARIABLES[] = {{"SOFTCUDA_ARCH", 80, 75, 120, nullptr},
                               {"SOFTCUDA_DRIVER_VERSION", 13000, 1000, 99990, nullptr},
                               {"SOFTCUDA_CHECK", 0, 0, 1, nullptr},
                               {"SOFTCUDA_SEED", 1, 0, UINT64_MAX, nullptr},
-                              {"SOFTCUDA_STREAMS", 0, 0, 2, STREAM_MODES}};
+                              {"SOFTCUDA_STREAMS", 0, 0, 2, STREAM_MODES},
+                              {"SOFTCUDA_APPROX", 0, 0, UINT64_MAX, nullptr}};
 const uint64_t ARCHITECTURES[] = {75, 80, 86, 89, 90, 100, 120};
 
 // False if the text is nothing that the variable may be.

@@ -15,7 +15,8 @@ enum class Setting {
     driver_version, // SOFTCUDA_DRIVER_VERSION: 13000 = 13.0
     check,          // SOFTCUDA_CHECK: 1 = blocks in a seeded order, and reports
     seed,           // SOFTCUDA_SEED: of that order
-    streams         // SOFTCUDA_STREAMS: when work runs, a StreamMode by its name
+    streams,        // SOFTCUDA_STREAMS: when work runs, a StreamMode by its name
+    approx // SOFTCUDA_APPROX: 0 = nearest results of .approx, else the seed of others within their error
 };
 
 // When it is enqueued; when somebody waits; or in between, of all streams in a seeded order.

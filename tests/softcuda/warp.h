@@ -160,6 +160,7 @@ struct Opcode {
 };
 extern const std::vector<Opcode> ARITHMETIC, CONVERSIONS, ACCESSES, COLLECTIVES;
 
+void decode_approximation(Instruction &);
 bool has(const Instruction &, const char *modifier);
 /* Throws Unsupported for a modifier that is no type and not in the list of accepted words. */
 void accept(const Instruction &, const char *words);

@@ -120,3 +120,19 @@ extern "C" __global__ void functions(const int *a, int *out, int index)
     out[2 * threadIdx.x] = weighted(multiples(v), counts + (index & 3));
     out[2 * threadIdx.x + 1] = (int)counts[index & 3];
 }
+
+// out[k][i]: the approximation k of a[i]
+extern "C" __global__ void approximations(const float *a, float *out, int n)
+{
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= n)
+        return;
+    asm("rcp.approx.f32 %0, %1;" : "=f"(out[i]) : "f"(a[i]));
+    asm("sqrt.approx.f32 %0, %1;" : "=f"(out[n + i]) : "f"(a[i]));
+    asm("rsqrt.approx.f32 %0, %1;" : "=f"(out[2 * n + i]) : "f"(a[i]));
+    asm("ex2.approx.f32 %0, %1;" : "=f"(out[3 * n + i]) : "f"(a[i]));
+    asm("lg2.approx.f32 %0, %1;" : "=f"(out[4 * n + i]) : "f"(a[i]));
+    asm("sin.approx.f32 %0, %1;" : "=f"(out[5 * n + i]) : "f"(a[i]));
+    asm("cos.approx.f32 %0, %1;" : "=f"(out[6 * n + i]) : "f"(a[i]));
+    asm("div.full.f32 %0, %1, %2;" : "=f"(out[7 * n + i]) : "f"(a[i]), "f"(3.0f));
+}
