@@ -15,6 +15,7 @@ enum error {
     NOTHING = 0,
     INVALID_VALUE = 1,
     NOT_READY = 600,
+    NOT_SUPPORTED = 801,
     ILLEGAL_ADDRESS = 700,
     MISALIGNED = 716,
     LAUNCH_FAILED = 719
@@ -281,6 +282,56 @@ Test(softcuda_streams, polling_ends)
         polls++;
     cr_expect_gt(polls, 0);
     cr_expect_eq(value, source);
+}
+
+// ---- launches that overlap the one in front of them
+
+// The dependent launch's result, early: 1 = before it waits; programmatic: 0 = as any other launch.
+static int dependent(const char *first, const char *second, int early, int programmatic)
+{
+    setenv("SOFTCUDA_CHECK", "1", 1);
+    setenv("SOFTCUDA_ARCH", "90", 1);
+    open_driver();
+    uint64_t a = device_array(NULL, 128 * 4);
+    void *arguments[] = {&a, &early};
+    struct launch_attribute allowed = {.id = PROGRAMMATIC_STREAM_SERIALIZATION, .value = programmatic};
+    struct launch_config config = {
+        .grid = {1, 1, 1}, .block = {64, 1, 1}, .attributes = &allowed, .attribute_count = 1};
+    cr_assert_eq(cu.launch(kernel("dependent_sm90", first), 1, 1, 1, 64, 1, 1, 0, NULL, arguments, NULL), 0);
+    return cu.launch_with(&config, kernel("dependent_sm90", second), arguments, NULL);
+}
+
+Test(softcuda_dependents, early_read)
+{
+    cr_expect_eq(dependent("first", "reads", 0, 1), 0);
+    cr_expect_eq(dependent("first", "reads", 1, 0), 0, "in order without the attribute");
+    cr_expect_eq(dependent("first_that_triggers_late", "reads", 1, 1), LAUNCH_FAILED);
+}
+
+Test(softcuda_dependents, early_write)
+{
+    cr_expect_eq(dependent("first", "overwrites", 0, 1), 0);
+    cr_expect_eq(dependent("first_that_triggers_late", "overwrites", 1, 1), 0,
+                 "it has read before it triggers");
+    cr_expect_eq(dependent("first", "overwrites", 1, 1), LAUNCH_FAILED);
+}
+
+Test(softcuda_dependents, one_thread_waits)
+{
+    cr_expect_eq(dependent("first", "waits_in_one_thread", 0, 1), 0);
+    cr_expect_eq(dependent("first", "waits_in_one_thread", 1, 1), LAUNCH_FAILED);
+}
+
+Test(softcuda_dependents, unknown_attribute)
+{
+    open_driver();
+    struct launch_attribute unknown = {.id = 4};
+    struct launch_config config = {
+        .grid = {1, 1, 1}, .block = {64, 1, 1}, .attributes = &unknown, .attribute_count = 1};
+    uint64_t out = device_array(NULL, 64 * 4);
+    int fault = 0;
+    void *arguments[] = {&out, &fault};
+    cr_expect_eq(cu.launch_with(&config, kernel("faults", "beyond_the_end"), arguments, NULL), NOT_SUPPORTED);
 }
 
 // ---- memory and graphs

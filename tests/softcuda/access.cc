@@ -310,8 +310,22 @@ void decode_copy(Instruction &in)
 void run_nothing(Warp &, const Instruction &) {}
 void decode_nothing(Instruction &in)
 {
-    accept(in, "global L1 L2 wait launch_dependents");
+    accept(in, "global L1 L2");
     in.run = run_nothing;
+}
+void run_grid_wait(Warp &w, const Instruction &)
+{
+    if (w.block->ordering)
+        for_active(w, [&](int l) { w.block->views[w.base + uint32_t(l)].waited = true; });
+}
+void run_grid_launch(Warp &w, const Instruction &)
+{
+    w.block->triggered = true;
+}
+void decode_grid(Instruction &in)
+{
+    accept(in, "wait launch_dependents");
+    in.run = has(in, "wait") ? run_grid_wait : run_grid_launch;
 }
 void run_fence(Warp &w, const Instruction &)
 {
@@ -331,6 +345,6 @@ const std::vector<Opcode> ACCESSES = {{"ld", decode_load},          {"ldu", deco
                                       {"st", decode_store},         {"atom", decode_atomic},
                                       {"red", decode_atomic},       {"cp", decode_copy},
                                       {"membar", decode_fence},     {"fence", decode_fence},
-                                      {"prefetch", decode_nothing}, {"griddepcontrol", decode_nothing}};
+                                      {"prefetch", decode_nothing}, {"griddepcontrol", decode_grid}};
 
 } // namespace softcuda

@@ -73,9 +73,10 @@ static uint32_t all_lanes(const Block &b, const Warp &w)
     return count == LANES ? ~0u : (1u << count) - 1;
 }
 
-void Block::start(uint64_t which)
+void Block::start(uint64_t which, uint32_t as)
 {
-    number = uint32_t(which);
+    number = as;
+    triggered = false;
     for (int axis = 0; axis < 3; axis++) {
         index[axis] = uint32_t(which % launch->grid[axis]);
         which /= launch->grid[axis];

@@ -180,9 +180,10 @@ CUresult cuCtxGetDevice(CUdevice *device)
     X(CUDA_ERROR_INVALID_PTX)                                                                                \
     X(CUDA_ERROR_NOT_FOUND)                                                                                  \
     X(CUDA_ERROR_NOT_READY)                                                                                  \
-    X(CUDA_ERROR_ILLEGAL_ADDRESS) X(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES) X(CUDA_ERROR_MISALIGNED_ADDRESS)     \
-        X(CUDA_ERROR_LAUNCH_FAILED) X(CUDA_ERROR_NOT_SUPPORTED) X(CUDA_ERROR_ILLEGAL_STATE)                  \
-            X(CUDA_ERROR_INVALID_HANDLE) X(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED)
+    X(CUDA_ERROR_ILLEGAL_ADDRESS)                                                                            \
+    X(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES) X(CUDA_ERROR_MISALIGNED_ADDRESS) X(CUDA_ERROR_LAUNCH_FAILED)       \
+        X(CUDA_ERROR_NOT_SUPPORTED) X(CUDA_ERROR_ILLEGAL_STATE) X(CUDA_ERROR_INVALID_HANDLE)                 \
+            X(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED)
 
 CUresult cuGetErrorName(CUresult error, const char **name)
 {

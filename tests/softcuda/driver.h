@@ -30,6 +30,8 @@ struct CUstream_st {
     bool blocking = true; /* waits for the default stream, which waits for it */
     bool running = false; /* its work at hand waits for other streams */
     bool destroyed = false;
+    bool launches = false;                        /* its work at hand is a launch of a kernel */
+    std::shared_ptr<softcuda::Ordering> launched; /* of the kernel that ran last, if nothing else did since */
 };
 struct CUevent_st {
     CUstream_st *stream = nullptr;
@@ -55,6 +57,8 @@ CUresult enqueue(CUstream, Work);             /* captured, run at once, or kept 
 CUresult drain(CUstream_st *, uint64_t mark); /* runs what was queued up to the mark */
 CUresult drain_all();
 CUresult progress(CUstream_st *); /* somebody asks whether it is done: that may not last forever */
+/* The stream whose work runs; a launch tells it its order. */
+CUstream_st *running_stream();
 int arch();
 
 /* Runs the body with the lock and a context without error. */

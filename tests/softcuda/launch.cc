@@ -19,18 +19,19 @@ constexpr int TURN = 1 << 16;
 constexpr int SHORTEST_TURN = 16, LONGEST_TURN = 512;
 constexpr size_t BLOCKS_PER_SM = 4; // that are under way at once
 
-static void execute_checked(const Launch &launch, uint64_t count)
+static void execute_checked(const Launch &launch, uint64_t count, Ordering &ordering)
 {
     std::mt19937_64 random(setting(Setting::seed));
     std::vector<uint64_t> order(count);
     std::iota(order.begin(), order.end(), 0);
     std::shuffle(order.begin(), order.end(), random);
     const size_t resident = std::min<uint64_t>(count, BLOCKS_PER_SM * setting(Setting::sms));
-    Ordering ordering;
+    const uint32_t first = ordering.begin(uint32_t(count));
+    auto start = [&](Block &block, uint64_t which) { block.start(which, first + uint32_t(which)); };
     std::vector<std::unique_ptr<Block>> running;
     for (size_t i = 0; i < resident; i++) {
         running.push_back(std::make_unique<Block>(launch, &ordering));
-        running.back()->start(order[i]);
+        start(*running.back(), order[i]);
     }
     for (uint64_t next = resident; !running.empty();) {
         size_t i = random() % running.size();
@@ -38,7 +39,7 @@ static void execute_checked(const Launch &launch, uint64_t count)
         bool alive = block.step(SHORTEST_TURN + int(random() % (LONGEST_TURN - SHORTEST_TURN)));
         block.delayed.flush_some(random);
         if (!alive && next < count)
-            block.start(order[next++]);
+            start(block, order[next++]);
         else if (!alive)
             running.erase(running.begin() + long(i));
     }
@@ -54,7 +55,7 @@ static void execute_fast(const Launch &launch, uint64_t count)
         try {
             Block block(launch, nullptr);
             for (uint64_t i; (i = next++) < count;) {
-                block.start(i);
+                block.start(i, uint32_t(i));
                 while (block.step(TURN)) {
                 }
             }
@@ -77,13 +78,14 @@ static void execute_fast(const Launch &launch, uint64_t count)
         throw first;
 }
 
-void execute(const Launch &launch)
+void execute(const Launch &launch, std::shared_ptr<Ordering> &previous)
 {
     const uint64_t count = uint64_t(launch.grid[0]) * launch.grid[1] * launch.grid[2];
-    if (setting(Setting::check))
-        execute_checked(launch, count);
-    else
-        execute_fast(launch, count);
+    if (!setting(Setting::check))
+        return execute_fast(launch, count);
+    if (!previous || !launch.programmatic)
+        previous = std::make_shared<Ordering>();
+    execute_checked(launch, count, *previous);
 }
 
 } // namespace softcuda

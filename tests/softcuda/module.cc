@@ -138,17 +138,41 @@ CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attribute which, int
 CUresult cuLaunchKernel(CUfunction function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
                         unsigned bz, unsigned shared, CUstream stream, void **parameters, void **extra)
 {
+    CUlaunchConfig config{};
+    config.gridDimX = gx, config.gridDimY = gy, config.gridDimZ = gz;
+    config.blockDimX = bx, config.blockDimY = by, config.blockDimZ = bz;
+    config.sharedMemBytes = shared;
+    config.hStream = stream;
+    return cuLaunchKernelEx(&config, function, parameters, extra);
+}
+CUresult cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction function, void **parameters, void **extra)
+{
     return guarded([&] {
         if (!function || extra)
             return function ? CUDA_ERROR_NOT_SUPPORTED : CUDA_ERROR_INVALID_HANDLE;
         Kernel &k = *kernel_of(function);
-        auto launch = std::make_shared<Launch>(Launch{&k, {gx, gy, gz}, {bx, by, bz}, shared, {}});
+        bool programmatic = false;
+        for (unsigned i = 0; i < c->numAttrs; i++)
+            if (c->attrs[i].id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION)
+                programmatic = c->attrs[i].value.programmaticStreamSerializationAllowed != 0;
+            else if (c->attrs[i].id != CU_LAUNCH_ATTRIBUTE_IGNORE)
+                return refused(k, "launch attribute " + std::to_string(c->attrs[i].id) + " is not known",
+                               CUDA_ERROR_NOT_SUPPORTED);
+        auto launch = std::make_shared<Launch>(Launch{&k,
+                                                      {c->gridDimX, c->gridDimY, c->gridDimZ},
+                                                      {c->blockDimX, c->blockDimY, c->blockDimZ},
+                                                      c->sharedMemBytes,
+                                                      programmatic,
+                                                      {}});
         if (CUresult error = launch_error(k, *launch))
             return error;
         launch->parameters.resize(k.parameter_bytes);
         for (size_t i = 0; i < k.parameters.size(); i++)
             memcpy(launch->parameters.data() + k.parameters[i].offset, parameters[i], k.parameters[i].bytes);
-        return enqueue(stream, [launch] { execute(*launch); });
+        return enqueue(c->hStream, [launch] {
+            running_stream()->launches = true;
+            execute(*launch, running_stream()->launched);
+        });
     });
 }
 

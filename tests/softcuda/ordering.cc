@@ -52,6 +52,13 @@ View &view_of(Warp &w, int lane)
 
 } // namespace
 
+uint32_t Ordering::begin(uint32_t blocks)
+{
+    first_ = end_;
+    end_ += blocks;
+    return first_;
+}
+
 bool Ordering::ordered(const Touch &t, const Warp &w, int lane) const
 {
     const Block &b = *w.block;
@@ -63,6 +70,8 @@ bool Ordering::ordered(const Touch &t, const Warp &w, int lane) const
             return true;
     }
     const View &view = b.views[me];
+    if (t.block < first_)
+        return view.waited;
     if (view.known && covers(*view.known, t))
         return true;
     if (w.at->order == Order::WEAK)
@@ -106,6 +115,7 @@ static Touch touch_of(Warp &w, int lane)
     me.strength = w.at->strength;
     me.time = w.time;
     me.fences = view_of(w, lane).fences;
+    me.late = w.block->triggered;
     return me;
 }
 
@@ -121,11 +131,15 @@ void Ordering::touch(Warp &w, int lane, uint64_t address, Cell &cell, Access acc
             (!ordered(other, w, lane) || (other.several && same_warp(other, me) && other.time == me.time));
         if (race)
             w.fault(CUDA_ERROR_LAUNCH_FAILED, lane,
-                    std::string(other.block == me.block ? "race: " : "race between blocks: ") +
+                    std::string(other.block < first_      ? "race with the launch before: "
+                                : other.block == me.block ? "race: "
+                                                          : "race between blocks: ") +
                         (writes ? "write" : "read") + " of byte " + std::to_string(address - w.recent.begin) +
                         " of an allocation, " + what + " by thread " + std::to_string(other.thread) +
-                        " of block number " + std::to_string(other.block) +
-                        ", with no barrier, or fence and flag, between");
+                        " of block number " +
+                        std::to_string(other.block < first_ ? other.block : other.block - first_) +
+                        (other.block < first_ ? ", before griddepcontrol.wait"
+                                              : ", with no barrier, or fence and flag, between"));
     };
     check(cell.write, "written");
     if (!writes) {
@@ -140,7 +154,8 @@ void Ordering::touch(Warp &w, int lane, uint64_t address, Cell &cell, Access acc
         return;
     }
     for (const Touch &read : cell.read)
-        check(read, "read");
+        if (read.block >= first_ || read.late) // before, the launch at hand had not begun
+            check(read, "read");
     cell.write = me;
 }
 
@@ -184,14 +199,16 @@ void Ordering::merge(std::vector<View *> &views)
 {
     std::vector<std::shared_ptr<const Knowledge>> distinct;
     std::vector<uint64_t> pending;
+    bool waited = false;
     for (const View *v : views) {
+        waited |= v->waited;
         if (v->known && std::find(distinct.begin(), distinct.end(), v->known) == distinct.end())
             distinct.push_back(v->known);
         for (uint64_t address : v->pending)
             if (std::find(pending.begin(), pending.end(), address) == pending.end())
                 pending.push_back(address);
     }
-    if (distinct.empty() && pending.empty())
+    if (distinct.empty() && pending.empty() && !waited)
         return;
     std::shared_ptr<const Knowledge> all = distinct.empty() ? nullptr : distinct[0];
     if (distinct.size() > 1) {
@@ -203,6 +220,7 @@ void Ordering::merge(std::vector<View *> &views)
     for (View *v : views) {
         v->known = all;
         v->pending = pending;
+        v->waited = waited;
     }
 }
 

@@ -39,6 +39,7 @@ struct View {
     std::shared_ptr<const Knowledge> known, fenced; /* fenced: what its next strong write publishes */
     std::vector<uint64_t> pending; /* where it read since its last fence what others published */
     uint32_t fences = 0;
+    bool waited = false; /* griddepcontrol.wait: the launch before is over */
 };
 
 struct Touch {
@@ -46,13 +47,17 @@ struct Touch {
     uint16_t thread = 0;
     uint8_t strength = 0;
     bool several = false; /* other lanes of this warp at the same time */
+    bool late = false;    /* after its block let the dependent launch begin */
     uint32_t time = 0;    /* 0: nobody yet */
     uint32_t fences = 0;
 };
 
+/* Of a launch, or of one and those that may begin before the one in front of them is over. */
 class Ordering
 {
   public:
+    /* Blocks from here on are of the next launch; the number of its first. */
+    uint32_t begin(uint32_t blocks);
     /* Faults if the access races with an earlier one. */
     void access(Warp &, int lane, uint64_t address, uint32_t bytes, Access);
     void fence(Warp &, int lane);
@@ -70,6 +75,7 @@ class Ordering
     };
     std::unordered_map<uint64_t, Page> pages_;
     std::unordered_map<uint64_t, Knowledge> published_;
+    uint32_t first_ = 0, end_ = 0; /* blocks of the launch at hand */
     uint64_t recent_ = ~0ull;
     Page *recent_page_ = nullptr;
 

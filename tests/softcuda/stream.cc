@@ -41,17 +41,36 @@ CUresult report(const Fault &fault)
     return current()->error = CUresult(fault.code);
 }
 
+static CUstream_st *at_work;
+
+CUstream_st *running_stream()
+{
+    return at_work;
+}
+
+// Whatever is no launch of a kernel lies between those before and after it.
+static void run_piece(const Work &work)
+{
+    at_work->launches = false;
+    work();
+    if (!at_work->launches)
+        at_work->launched = nullptr;
+}
+
 static CUresult run_next(CUstream_st *stream)
 {
     Work work = std::move(stream->queue.front());
     stream->queue.pop_front();
     stream->running = true;
+    CUstream_st *outer = at_work;
+    at_work = stream;
     CUresult result = CUDA_SUCCESS;
     try {
-        work();
+        run_piece(work);
     } catch (const Fault &fault) {
         result = report(fault);
     }
+    at_work = outer;
     stream->running = false;
     stream->done++;
     return result;
@@ -294,7 +313,7 @@ CUresult cuGraphLaunch(CUgraphExec exec, CUstream stream)
         std::vector<Work> nodes = exec->nodes;
         return enqueue(stream, [nodes] {
             for (const Work &node : nodes)
-                node();
+                run_piece(node);
         });
     });
 }

@@ -24,6 +24,7 @@ struct Launch {
     Kernel *kernel;
     uint32_t grid[3], block[3];
     uint32_t dynamic_bytes;
+    bool programmatic; /* may begin before the launch in front of it in its stream is over */
     std::vector<uint8_t> parameters;
 };
 
@@ -123,6 +124,7 @@ struct Block {
     const Launch *launch;
     Ordering *ordering; /* null unless SOFTCUDA_CHECK=1 */
     uint32_t number = 0, index[3];
+    bool triggered = false; /* griddepcontrol.launch_dependents */
     uint32_t threads;
     std::vector<uint8_t> shared, local;
     std::vector<Shadow> shadow;
@@ -132,7 +134,7 @@ struct Block {
     Barrier barriers[BARRIERS];
 
     Block(const Launch &, Ordering *);
-    void start(uint64_t number);
+    void start(uint64_t which, uint32_t number);
     bool step(int turn); /* a turn of every warp; false when all threads have exited */
     void arrive(Warp &, uint32_t here);
 
@@ -165,8 +167,9 @@ bool has(const Instruction &, const char *modifier);
 /* Throws Unsupported for a modifier that is no type and not in the list of accepted words. */
 void accept(const Instruction &, const char *words);
 
-/* Runs all blocks; throws Fault. */
-void execute(const Launch &);
+/* Runs all blocks; throws Fault. In check mode, previous is the order of the launches in front that this one
+   may overlap, and becomes its own. */
+void execute(const Launch &, std::shared_ptr<Ordering> &previous);
 
 } // namespace softcuda
 #endif

@@ -38,7 +38,8 @@ void *open_driver(void)
                  {"cuStreamEndCapture", &cu.end},
                  {"cuGraphInstantiateWithFlags", &cu.instantiate},
                  {"cuGraphLaunch", &cu.replay},
-                 {"cuLaunchKernel", &cu.launch}};
+                 {"cuLaunchKernel", &cu.launch},
+                 {"cuLaunchKernelEx", &cu.launch_with}};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         void *symbol = dlsym(library, table[i].name);
         cr_assert_not_null(symbol, "%s is absent", table[i].name);

@@ -7,6 +7,18 @@
 
 typedef void *handle;
 
+// CUlaunchConfig and CUlaunchAttribute.
+enum { PROGRAMMATIC_STREAM_SERIALIZATION = 6 };
+struct launch_attribute {
+    int id, unused, value, padding[15];
+};
+struct launch_config {
+    unsigned grid[3], block[3], shared;
+    handle stream;
+    struct launch_attribute *attributes;
+    unsigned attribute_count;
+};
+
 // cuInit without its prefix is cu.init and so on; results are CUresults.
 extern struct driver_calls {
     int (*init)(unsigned);
@@ -35,6 +47,7 @@ extern struct driver_calls {
     int (*replay)(handle, handle);
     int (*launch)(handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, handle,
                   void **, void **);
+    int (*launch_with)(const struct launch_config *, handle, void **, void **);
 } cu;
 
 // Loads the library and makes the context of device 0 current; the library's handle.
