@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #ifdef SOFTCUDA_LIBRARY
 
@@ -141,22 +140,20 @@ Test(softcuda, functions_that_are_not_inlined)
     }
 }
 
+static const char *refused_text;
+static void load_refused_text(void)
+{
+    handle module;
+    cr_expect_eq(cu.load(&module, refused_text), 218); // CUDA_ERROR_INVALID_PTX
+}
+
 // Text is refused with the name of what it needs.
 static bool is_refused(const char *text, const char *reason)
 {
-    handle module;
-    char line[400] = "";
-    fflush(stderr);
-    int kept = dup(2);
-    FILE *file = tmpfile();
-    dup2(fileno(file), 2);
-    int result = cu.load(&module, text);
-    fflush(stderr);
-    dup2(kept, 2);
-    rewind(file);
-    line[fread(line, 1, sizeof line - 1, file)] = '\0';
-    fclose(file);
-    return result == 218 && strstr(line, reason); // CUDA_ERROR_INVALID_PTX
+    char line[400];
+    refused_text = text;
+    capture_stderr(load_refused_text, line, sizeof line);
+    return strstr(line, reason);
 }
 
 Test(softcuda, refuses_what_it_cannot_run)
@@ -229,6 +226,46 @@ Test(softcuda, approximations)
         }
     for (int k = 0; k < (int)FUNCTIONS; k++)
         cr_expect_gt(others[k], N / 20, "function %d differs %d times only", k, others[k]);
+}
+
+static void release_context(void)
+{
+    cr_assert_eq(cu.release(0), 0);
+}
+
+// The line of JSON for one launch of one warp.
+static void expect_statistics(const char *name, int stride, bool two_arrays, const char *expected)
+{
+    char text[2000];
+    setenv("SOFTCUDA_STATS", "json", 1);
+    open_driver();
+    uint64_t in = device_array(NULL, 1 << 15), out = device_array(NULL, 1 << 15);
+    void *arguments[] = {&in, two_arrays ? (void *)&out : (void *)&stride, &stride};
+    cr_assert_eq(cu.launch(kernel("accesses", name), 1, 1, 1, 32, 1, 1, 4096, NULL, arguments, NULL), 0);
+    capture_stderr(release_context, text, sizeof text);
+    cr_expect(strstr(text, expected), "%s, stride %d: not %s but %s", name, stride, expected, text);
+}
+
+Test(softcuda_statistics, sectors)
+{
+    const char *words = "\"global_bytes\":256,\"global_sectors\":8,\"shared_wavefronts\":0";
+    expect_statistics("global_words", 1, true, words);
+    expect_statistics("global_words", 8, true, "\"global_bytes\":256,\"global_sectors\":64,");
+    expect_statistics("global_words", 0, true, "\"global_bytes\":8,\"global_sectors\":2,");
+    expect_statistics("global_words", 1, true, "\"ld.global\":1,");
+}
+
+Test(softcuda_statistics, wavefronts)
+{
+    expect_statistics("shared_words", 1, false, "\"shared_wavefronts\":2,\"shared_ideal\":2");
+    expect_statistics("shared_words", 8, false, "\"shared_wavefronts\":16,\"shared_ideal\":2");
+    expect_statistics("shared_words", 32, false, "\"shared_wavefronts\":64,\"shared_ideal\":2");
+    expect_statistics("shared_words", 0, false, "\"shared_wavefronts\":2,\"shared_ideal\":2");
+    // 16 bytes a lane take four wavefronts; rows of 128 bytes lie in the same four banks
+    expect_statistics("matrix_rows", 16, false, "\"shared_wavefronts\":8,\"shared_ideal\":8");
+    expect_statistics("matrix_rows", 128, false, "\"shared_wavefronts\":64,\"shared_ideal\":8");
+    expect_statistics("matrices_abreast", 128, false, "\"shared_wavefronts\":64,\"shared_ideal\":8");
+    expect_statistics("matrix_rows", 16, false, "\"ldmatrix.shared\":1,");
 }
 
 static double seconds(void)

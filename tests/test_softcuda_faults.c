@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #ifdef SOFTCUDA_LIBRARY
 
@@ -360,22 +359,6 @@ Test(softcuda_memory, graph_copies_read_host_memory_at_replay)
         cr_assert_eq(cu.download(&seen, p, 4), 0);
         cr_expect_eq(seen, source);
     }
-}
-
-// What the library writes to stderr meanwhile.
-static void capture_stderr(void (*body)(void), char *text, size_t size)
-{
-    fflush(stderr);
-    int kept = dup(2);
-    FILE *file = tmpfile();
-    cr_assert(kept >= 0 && file);
-    dup2(fileno(file), 2);
-    body();
-    fflush(stderr);
-    dup2(kept, 2);
-    rewind(file);
-    text[fread(text, 1, size - 1, file)] = '\0';
-    fclose(file);
 }
 
 static handle stale_graph, stale_stream;

@@ -45,8 +45,8 @@ static uint32_t special_value(const Launch &launch, const uint32_t *index, uint3
     return which <= Special::NTID_Z ? n[which_axis] : launch.grid[which_axis];
 }
 
-Block::Block(const Launch &l, Ordering *order)
-    : launch(&l), ordering(order), threads(l.block[0] * l.block[1] * l.block[2])
+Block::Block(const Launch &l, Ordering *order, Counts *count)
+    : launch(&l), ordering(order), counts(count), threads(l.block[0] * l.block[1] * l.block[2])
 {
     const Kernel &kernel = *l.kernel;
     shared.resize((kernel.shared_bytes + 15) / 16 * 16 + l.dynamic_bytes);

@@ -77,6 +77,11 @@ static int attribute(CUdevice_attribute which)
     }
 }
 
+// Of a process that does not release its context.
+static struct AtExit {
+    ~AtExit() { print_statistics(); }
+} at_exit;
+
 } // namespace softcuda
 
 using namespace softcuda;
@@ -146,6 +151,7 @@ CUresult cuDevicePrimaryCtxRelease(CUdevice device)
             fprintf(stderr, "softcuda: leak: %llu allocation(s) of %llu bytes at the end of the context\n",
                     static_cast<unsigned long long>(memory().live_count()),
                     static_cast<unsigned long long>(memory().total_bytes() - memory().free_bytes()));
+        print_statistics();
         context->error = CUDA_SUCCESS;
     }
     return CUDA_SUCCESS;
@@ -181,9 +187,9 @@ CUresult cuCtxGetDevice(CUdevice *device)
     X(CUDA_ERROR_NOT_FOUND)                                                                                  \
     X(CUDA_ERROR_NOT_READY)                                                                                  \
     X(CUDA_ERROR_ILLEGAL_ADDRESS)                                                                            \
-    X(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES) X(CUDA_ERROR_MISALIGNED_ADDRESS) X(CUDA_ERROR_LAUNCH_FAILED)       \
-        X(CUDA_ERROR_NOT_SUPPORTED) X(CUDA_ERROR_ILLEGAL_STATE) X(CUDA_ERROR_INVALID_HANDLE)                 \
-            X(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED)
+    X(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES)                                                                    \
+    X(CUDA_ERROR_MISALIGNED_ADDRESS) X(CUDA_ERROR_LAUNCH_FAILED) X(CUDA_ERROR_NOT_SUPPORTED)                 \
+        X(CUDA_ERROR_ILLEGAL_STATE) X(CUDA_ERROR_INVALID_HANDLE) X(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED)
 
 CUresult cuGetErrorName(CUresult error, const char **name)
 {

@@ -19,7 +19,7 @@ constexpr int TURN = 1 << 16;
 constexpr int SHORTEST_TURN = 16, LONGEST_TURN = 512;
 constexpr size_t BLOCKS_PER_SM = 4; // that are under way at once
 
-static void execute_checked(const Launch &launch, uint64_t count, Ordering &ordering)
+static void execute_checked(const Launch &launch, uint64_t count, Ordering &ordering, bool counted)
 {
     std::mt19937_64 random(setting(Setting::seed));
     std::vector<uint64_t> order(count);
@@ -28,9 +28,10 @@ static void execute_checked(const Launch &launch, uint64_t count, Ordering &orde
     const size_t resident = std::min<uint64_t>(count, BLOCKS_PER_SM * setting(Setting::sms));
     const uint32_t first = ordering.begin(uint32_t(count));
     auto start = [&](Block &block, uint64_t which) { block.start(which, first + uint32_t(which)); };
+    Counts counts(*launch.kernel);
     std::vector<std::unique_ptr<Block>> running;
     for (size_t i = 0; i < resident; i++) {
-        running.push_back(std::make_unique<Block>(launch, &ordering));
+        running.push_back(std::make_unique<Block>(launch, &ordering, counted ? &counts : nullptr));
         start(*running.back(), order[i]);
     }
     for (uint64_t next = resident; !running.empty();) {
@@ -43,9 +44,11 @@ static void execute_checked(const Launch &launch, uint64_t count, Ordering &orde
         else if (!alive)
             running.erase(running.begin() + long(i));
     }
+    if (counted)
+        add_counts(*launch.kernel, counts);
 }
 
-static void execute_fast(const Launch &launch, uint64_t count)
+static void execute_fast(const Launch &launch, uint64_t count, bool counted)
 {
     std::atomic<uint64_t> next{0};
     std::mutex mutex;
@@ -53,12 +56,15 @@ static void execute_fast(const Launch &launch, uint64_t count)
     Fault first{};
     auto work = [&] {
         try {
-            Block block(launch, nullptr);
+            Counts counts(*launch.kernel);
+            Block block(launch, nullptr, counted ? &counts : nullptr);
             for (uint64_t i; (i = next++) < count;) {
                 block.start(i, uint32_t(i));
                 while (block.step(TURN)) {
                 }
             }
+            if (counted)
+                add_counts(*launch.kernel, counts);
         } catch (const Fault &fault) {
             std::lock_guard<std::mutex> lock(mutex);
             if (!failed)
@@ -81,11 +87,14 @@ static void execute_fast(const Launch &launch, uint64_t count)
 void execute(const Launch &launch, std::shared_ptr<Ordering> &previous)
 {
     const uint64_t count = uint64_t(launch.grid[0]) * launch.grid[1] * launch.grid[2];
+    const bool counted = setting(Setting::statistics) != NO_STATISTICS;
+    if (counted)
+        add_launch(*launch.kernel);
     if (!setting(Setting::check))
-        return execute_fast(launch, count);
+        return execute_fast(launch, count, counted);
     if (!previous || !launch.programmatic)
         previous = std::make_shared<Ordering>();
-    execute_checked(launch, count, *previous);
+    execute_checked(launch, count, *previous, counted);
 }
 
 } // namespace softcuda

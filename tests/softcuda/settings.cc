@@ -17,6 +17,7 @@ struct Variable {
 };
 
 const char *const STREAM_MODES[] = {"eager", "lazy", "random", nullptr};
+const char *const STATISTICS_MODES[] = {"none", "table", "json", nullptr};
 
 // In the order of Setting.
 const Variable VARIABLES[] = {{"SOFTCUDA_ARCH", 80, 75, 120, nullptr},
@@ -28,7 +29,8 @@ const Variable VARIABLES[] = {{"SOFTCUDA_ARCH", 80, 75, 120, nullptr},
                               {"SOFTCUDA_CHECK", 0, 0, 1, nullptr},
                               {"SOFTCUDA_SEED", 1, 0, UINT64_MAX, nullptr},
                               {"SOFTCUDA_STREAMS", 0, 0, 2, STREAM_MODES},
-                              {"SOFTCUDA_APPROX", 0, 0, UINT64_MAX, nullptr}};
+                              {"SOFTCUDA_APPROX", 0, 0, UINT64_MAX, nullptr},
+                              {"SOFTCUDA_STATS", 0, 0, 2, STATISTICS_MODES}};
 const uint64_t ARCHITECTURES[] = {75, 80, 86, 89, 90, 100, 120};
 
 // False if the text is nothing that the variable may be.
@@ -96,8 +98,8 @@ bool settings_are_good()
             fprintf(stderr, "softcuda: %s is '%s', not 75, 80, 86, 89, 90, 100 or 120\n", variable.name,
                     getenv(variable.name));
         else if (variable.words)
-            fprintf(stderr, "softcuda: %s is '%s', not eager, lazy or random\n", variable.name,
-                    getenv(variable.name));
+            fprintf(stderr, "softcuda: %s is '%s', not %s, %s or %s\n", variable.name, getenv(variable.name),
+                    variable.words[0], variable.words[1], variable.words[2]);
         else
             fprintf(stderr, "softcuda: %s is '%s', not a number of %llu ... %llu\n", variable.name,
                     getenv(variable.name), (unsigned long long)variable.least,

@@ -46,6 +46,8 @@ void Warp::run(int turn)
             here++;
             if (!mask)
                 continue;
+            if (block->counts)
+                block->counts->count(*this, *at, here - 1);
             switch (at->flow) {
             case Flow::NEXT:
                 at->run(*this, *at);

@@ -6,6 +6,7 @@
 #include "tests/softcuda/memory.h"
 #include "tests/softcuda/ordering.h"
 #include "tests/softcuda/ptx.h"
+#include "tests/softcuda/statistics.h"
 
 #include <deque>
 
@@ -123,6 +124,7 @@ constexpr int BARRIERS = 16;
 struct Block {
     const Launch *launch;
     Ordering *ordering; /* null unless SOFTCUDA_CHECK=1 */
+    Counts *counts;     /* null without SOFTCUDA_STATS */
     uint32_t number = 0, index[3];
     bool triggered = false; /* griddepcontrol.launch_dependents */
     uint32_t threads;
@@ -133,7 +135,7 @@ struct Block {
     Delayed delayed;
     Barrier barriers[BARRIERS];
 
-    Block(const Launch &, Ordering *);
+    Block(const Launch &, Ordering *, Counts *);
     void start(uint64_t which, uint32_t number);
     bool step(int turn); /* a turn of every warp; false when all threads have exited */
     void arrive(Warp &, uint32_t here);

@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 struct driver_calls cu;
 
@@ -74,4 +75,19 @@ uint64_t device_array(const void *from, size_t bytes)
     cr_assert_eq(cu.alloc(&p, bytes), 0);
     cr_assert_eq(from ? cu.upload(p, from, bytes) : cu.fill(p, 0, bytes / 4), 0);
     return p;
+}
+
+void capture_stderr(void (*body)(void), char *text, size_t size)
+{
+    fflush(stderr);
+    int kept = dup(2);
+    FILE *file = tmpfile();
+    cr_assert(kept >= 0 && file);
+    dup2(fileno(file), 2);
+    body();
+    fflush(stderr);
+    dup2(kept, 2);
+    rewind(file);
+    text[fread(text, 1, size - 1, file)] = '\0';
+    fclose(file);
 }

@@ -56,3 +56,5 @@ void *open_driver(void);
 handle kernel(const char *image, const char *name);
 // Filled from the array, or with zeros.
 uint64_t device_array(const void *from, size_t bytes);
+// What the library writes to stderr meanwhile.
+void capture_stderr(void (*body)(void), char *text, size_t size);
