@@ -228,6 +228,48 @@ Test(softcuda, approximations)
         cr_expect_gt(others[k], N / 20, "function %d differs %d times only", k, others[k]);
 }
 
+Test(softcuda, libraries)
+{
+    enum { NOT_FOUND = 500, INVALID_VALUE = 1 };
+    int values[32], out[33] = {0}, n = 32, sum;
+    handle library, as_kernel, function;
+    open_driver();
+    for (int i = 0; i < 32; i++)
+        values[i] = 1 << (i % 16);
+    uint64_t a = device_array(values, sizeof values), b = device_array(out, 4);
+    void *arguments[] = {&a, &b, &n};
+    cr_assert_eq(cu.load_library(&library, read_image("basic"), NULL, NULL, 0, NULL, NULL, 0), 0);
+    cr_expect_eq(cu.library_kernel(&as_kernel, library, "absent"), NOT_FOUND);
+    cr_assert_eq(cu.library_kernel(&as_kernel, library, "reduce"), 0);
+    cr_assert_eq(cu.kernel_function(&function, as_kernel), 0);
+    cr_assert_eq(cu.launch(function, 1, 1, 1, 32, 1, 1, 0, NULL, arguments, NULL), 0);
+    cr_assert_eq(cu.launch(as_kernel, 1, 1, 1, 32, 1, 1, 0, NULL, arguments, NULL), 0);
+    cr_assert_eq(cu.download(&sum, b, 4), 0);
+    cr_expect_eq(sum, 4 * 0xffff);
+    size_t offset, bytes;
+    cr_assert_eq(cu.parameter(function, 2, &offset, &bytes), 0);
+    cr_expect(offset == 16 && bytes == 4, "parameter n at %zu, %zu bytes", offset, bytes);
+    cr_expect_eq(cu.parameter(function, 3, &offset, &bytes), INVALID_VALUE);
+}
+
+static void ask_for_an_unknown_entry(void)
+{
+    void *address;
+    int status;
+    cr_expect_eq(cu.address("cuTensorMapEncodeTiled", &address, 13000, 0, &status), 500);
+    cr_expect_null(address);
+    cr_expect_eq(cu.address("cuInit", &address, 13000, 0, &status), 0);
+    cr_expect_not_null(address);
+}
+
+Test(softcuda, names_what_it_does_not_have)
+{
+    char text[200];
+    open_driver();
+    capture_stderr(ask_for_an_unknown_entry, text, sizeof text);
+    cr_expect_str_eq(text, "softcuda: there is no cuTensorMapEncodeTiled\n");
+}
+
 static void release_context(void)
 {
     cr_assert_eq(cu.release(0), 0);

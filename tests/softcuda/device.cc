@@ -166,6 +166,18 @@ CUresult cuCtxGetCurrent(CUcontext *context)
     *context = current_context;
     return CUDA_SUCCESS;
 }
+CUresult cuCtxGetApiVersion(CUcontext, unsigned *version)
+{
+    *version = unsigned(setting(Setting::driver_version));
+    return CUDA_SUCCESS;
+}
+CUresult cuDevicePrimaryCtxGetState(CUdevice device, unsigned *flags, int *active)
+{
+    std::lock_guard<std::recursive_mutex> lock(driver_lock());
+    *flags = 0;
+    *active = primary(device)->users > 0;
+    return CUDA_SUCCESS;
+}
 CUresult cuCtxGetDevice(CUdevice *device)
 {
     return guarded([&] {
@@ -188,8 +200,9 @@ CUresult cuCtxGetDevice(CUdevice *device)
     X(CUDA_ERROR_NOT_READY)                                                                                  \
     X(CUDA_ERROR_ILLEGAL_ADDRESS)                                                                            \
     X(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES)                                                                    \
-    X(CUDA_ERROR_MISALIGNED_ADDRESS) X(CUDA_ERROR_LAUNCH_FAILED) X(CUDA_ERROR_NOT_SUPPORTED)                 \
-        X(CUDA_ERROR_ILLEGAL_STATE) X(CUDA_ERROR_INVALID_HANDLE) X(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED)
+    X(CUDA_ERROR_MISALIGNED_ADDRESS)                                                                         \
+    X(CUDA_ERROR_LAUNCH_FAILED) X(CUDA_ERROR_NOT_SUPPORTED) X(CUDA_ERROR_ILLEGAL_STATE)                      \
+        X(CUDA_ERROR_INVALID_HANDLE) X(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED)
 
 CUresult cuGetErrorName(CUresult error, const char **name)
 {
@@ -218,6 +231,8 @@ CUresult cuGetProcAddress(const char *name, void **function, int, cuuint64_t,
     *function = library ? dlsym(library, (std::string(name) + "_v2").c_str()) : nullptr;
     if (library && !*function)
         *function = dlsym(library, name);
+    if (!*function)
+        fprintf(stderr, "softcuda: there is no %s\n", name);
     if (status)
         *status = *function ? CU_GET_PROC_ADDRESS_SUCCESS : CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
     return *function ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;

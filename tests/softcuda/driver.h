@@ -52,6 +52,7 @@ std::recursive_mutex &driver_lock();
 CUstream_st *stream_of(CUstream); /* null and the legacy handles are the default stream */
 std::set<CUstream_st *> &streams();
 CUctx_st *current();
+CUresult load(const void *image, CUmod_st **);
 CUresult report(const Fault &);               /* one line to stderr; the context keeps the error */
 CUresult enqueue(CUstream, Work);             /* captured, run at once, or kept until somebody waits */
 CUresult drain(CUstream_st *, uint64_t mark); /* runs what was queued up to the mark */

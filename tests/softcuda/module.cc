@@ -44,26 +44,34 @@ static CUresult launch_error(const Kernel &k, const Launch &l)
     return CUDA_SUCCESS;
 }
 
+namespace softcuda
+{
+
+CUresult load(const void *image, CUmod_st **module)
+{
+    try {
+        std::string text = eligible_ptx(image, arch());
+        if (text.empty())
+            return CUDA_ERROR_NO_BINARY_FOR_GPU;
+        std::unique_ptr<CUmod_st> loaded(new CUmod_st{parse_module(text)});
+        for (auto &r : cubin_resources(image, arch()))
+            if (loaded->module->kernels.count(r.first))
+                loaded->module->kernels[r.first]->resources = r.second;
+        *module = loaded.release();
+        return CUDA_SUCCESS;
+    } catch (const Unsupported &e) {
+        fprintf(stderr, "softcuda: %s\n", e.what());
+        return CUDA_ERROR_INVALID_PTX;
+    }
+}
+
+} // namespace softcuda
+
 extern "C" {
 
 CUresult cuModuleLoadData(CUmodule *module, const void *image)
 {
-    return guarded([&] {
-        try {
-            std::string text = eligible_ptx(image, arch());
-            if (text.empty())
-                return CUDA_ERROR_NO_BINARY_FOR_GPU;
-            std::unique_ptr<CUmod_st> loaded(new CUmod_st{parse_module(text)});
-            for (auto &r : cubin_resources(image, arch()))
-                if (loaded->module->kernels.count(r.first))
-                    loaded->module->kernels[r.first]->resources = r.second;
-            *module = loaded.release();
-            return CUDA_SUCCESS;
-        } catch (const Unsupported &e) {
-            fprintf(stderr, "softcuda: %s\n", e.what());
-            return CUDA_ERROR_INVALID_PTX;
-        }
-    });
+    return guarded([&] { return load(image, module); });
 }
 CUresult cuModuleUnload(CUmodule module)
 {

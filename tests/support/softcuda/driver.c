@@ -40,6 +40,11 @@ void *open_driver(void)
                  {"cuGraphInstantiateWithFlags", &cu.instantiate},
                  {"cuGraphLaunch", &cu.replay},
                  {"cuLaunchKernel", &cu.launch},
+                 {"cuLibraryLoadData", &cu.load_library},
+                 {"cuLibraryGetKernel", &cu.library_kernel},
+                 {"cuKernelGetFunction", &cu.kernel_function},
+                 {"cuFuncGetParamInfo", &cu.parameter},
+                 {"cuGetProcAddress_v2", &cu.address},
                  {"cuLaunchKernelEx", &cu.launch_with}};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         void *symbol = dlsym(library, table[i].name);
@@ -53,7 +58,7 @@ void *open_driver(void)
     return library;
 }
 
-handle kernel(const char *image, const char *name)
+const void *read_image(const char *image)
 {
     char path[512];
     snprintf(path, sizeof path, "%s/%s.fatbin", SOFTCUDA_IMAGES, image);
@@ -63,8 +68,13 @@ handle kernel(const char *image, const char *name)
     size_t count = fread(bytes, 1, sizeof bytes, file);
     fclose(file);
     cr_assert(count > 0 && count < sizeof bytes);
+    return bytes;
+}
+
+handle kernel(const char *image, const char *name)
+{
     handle module, function;
-    cr_assert_eq(cu.load(&module, bytes), 0);
+    cr_assert_eq(cu.load(&module, read_image(image)), 0);
     cr_assert_eq(cu.function(&function, module, name), 0);
     return function;
 }

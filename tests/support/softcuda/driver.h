@@ -47,12 +47,19 @@ extern struct driver_calls {
     int (*replay)(handle, handle);
     int (*launch)(handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, handle,
                   void **, void **);
+    int (*load_library)(handle *, const void *, void *, void *, unsigned, void *, void *, unsigned);
+    int (*library_kernel)(handle *, handle, const char *);
+    int (*kernel_function)(handle *, handle);
+    int (*parameter)(handle, size_t, size_t *, size_t *);
+    int (*address)(const char *, void **, int, uint64_t, int *);
     int (*launch_with)(const struct launch_config *, handle, void **, void **);
 } cu;
 
 // Loads the library and makes the context of device 0 current; the library's handle.
 void *open_driver(void);
-// A kernel of tests/softcuda/kernels/<image>.cu.
+// The fat binary of tests/softcuda/kernels/<image>.cu, until the next one is read.
+const void *read_image(const char *image);
+// A kernel of it.
 handle kernel(const char *image, const char *name);
 // Filled from the array, or with zeros.
 uint64_t device_array(const void *from, size_t bytes);
