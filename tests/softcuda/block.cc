@@ -81,7 +81,7 @@ void Block::start(uint64_t which, uint32_t as)
         index[axis] = uint32_t(which % launch->grid[axis]);
         which /= launch->grid[axis];
     }
-    memset(shared.data(), 0xA5, shared.size());
+    std::fill(shared.begin(), shared.end(), uint8_t(0xA5));
     if (ordering) {
         shadow.assign(shared.size(), Shadow());
         views.assign(threads, View());
