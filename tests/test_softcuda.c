@@ -1,8 +1,7 @@
-// The software CUDA driver: instructions against the processor's results, and planted faults that it has to
-// see.
+// The software CUDA driver: instructions against the processor's results, and its settings.
 #include <criterion/criterion.h>
-#include <dlfcn.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,91 +10,7 @@
 
 #ifdef SOFTCUDA_LIBRARY
 
-typedef void *handle;
-static struct {
-    int (*init)(unsigned);
-    int (*retain)(handle *, int);
-    int (*release)(int);
-    int (*set_current)(handle);
-    int (*load)(handle *, const void *);
-    int (*function)(handle *, handle, const char *);
-    int (*alloc)(uint64_t *, size_t);
-    int (*release_memory)(uint64_t);
-    int (*upload)(uint64_t, const void *, size_t);
-    int (*download)(void *, uint64_t, size_t);
-    int (*download_async)(void *, uint64_t, size_t, handle);
-    int (*fill)(uint64_t, unsigned, size_t);
-    int (*synchronize)(void);
-    int (*stream)(handle *, unsigned);
-    int (*begin)(handle, int);
-    int (*end)(handle, handle *);
-    int (*instantiate)(handle *, handle, unsigned long long);
-    int (*replay)(handle, handle);
-    int (*launch)(handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, handle,
-                  void **, void **);
-} cu;
-
-static void *open_driver(void)
-{
-    void *library = dlopen(SOFTCUDA_LIBRARY, RTLD_NOW);
-    cr_assert_not_null(library, "%s", dlerror());
-    const struct {
-        const char *name;
-        void *to;
-    } table[] = {{"cuInit", &cu.init},
-                 {"cuDevicePrimaryCtxRetain", &cu.retain},
-                 {"cuDevicePrimaryCtxRelease_v2", &cu.release},
-                 {"cuCtxSetCurrent", &cu.set_current},
-                 {"cuModuleLoadData", &cu.load},
-                 {"cuModuleGetFunction", &cu.function},
-                 {"cuMemAlloc_v2", &cu.alloc},
-                 {"cuMemFree_v2", &cu.release_memory},
-                 {"cuMemcpyHtoD_v2", &cu.upload},
-                 {"cuMemcpyDtoH_v2", &cu.download},
-                 {"cuMemcpyDtoHAsync_v2", &cu.download_async},
-                 {"cuMemsetD32_v2", &cu.fill},
-                 {"cuCtxSynchronize", &cu.synchronize},
-                 {"cuStreamCreate", &cu.stream},
-                 {"cuStreamBeginCapture_v2", &cu.begin},
-                 {"cuStreamEndCapture", &cu.end},
-                 {"cuGraphInstantiateWithFlags", &cu.instantiate},
-                 {"cuGraphLaunch", &cu.replay},
-                 {"cuLaunchKernel", &cu.launch}};
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        void *symbol = dlsym(library, table[i].name);
-        cr_assert_not_null(symbol, "%s is absent", table[i].name);
-        memcpy(table[i].to, &symbol, sizeof symbol);
-    }
-    handle context;
-    cr_assert_eq(cu.init(0), 0);
-    cr_assert_eq(cu.retain(&context, 0), 0);
-    cr_assert_eq(cu.set_current(context), 0);
-    return library;
-}
-
-static handle kernel(const char *image, const char *name)
-{
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s.fatbin", SOFTCUDA_IMAGES, image);
-    FILE *file = fopen(path, "rb");
-    cr_assert_not_null(file, "%s", path);
-    static char bytes[1 << 20];
-    size_t count = fread(bytes, 1, sizeof bytes, file);
-    fclose(file);
-    cr_assert(count > 0 && count < sizeof bytes);
-    handle module, function;
-    cr_assert_eq(cu.load(&module, bytes), 0);
-    cr_assert_eq(cu.function(&function, module, name), 0);
-    return function;
-}
-
-static uint64_t device_array(const void *from, size_t bytes)
-{
-    uint64_t p;
-    cr_assert_eq(cu.alloc(&p, bytes), 0);
-    cr_assert_eq(from ? cu.upload(p, from, bytes) : cu.fill(p, 0, bytes / 4), 0);
-    return p;
-}
+#include "tests/support/softcuda/driver.h"
 
 static uint32_t random_word(void)
 {
@@ -207,6 +122,194 @@ Test(softcuda, sum_over_blocks)
     cr_assert_eq(sum, expected);
 }
 
+Test(softcuda, functions_that_are_not_inlined)
+{
+    enum { N = 96 };
+    open_driver();
+    int a[N], out[N][2], index = 2;
+    for (int i = 0; i < N; i++)
+        a[i] = (int)(random_word() % 1000);
+    uint64_t da = device_array(a, sizeof a), dout = device_array(NULL, sizeof out);
+    void *arguments[] = {&da, &dout, &index};
+    cr_assert_eq(cu.launch(kernel("basic", "functions"), 1, 1, 1, N, 1, 1, 0, NULL, arguments, NULL), 0);
+    cr_assert_eq(cu.download(out, dout, sizeof out), 0);
+    for (int i = 0; i < N; i++) {
+        int v = i % 3 ? 2 * a[i] + 1 : a[i], odd = v & 1;
+        cr_expect_eq(out[i][0], v + (odd ? 2 * v : v) + 2 * (2 * v), "thread %d", i);
+        cr_expect_eq(out[i][1], (i % 3 != 0) + odd, "thread %d", i);
+    }
+}
+
+static const char *refused_text;
+static void load_refused_text(void)
+{
+    handle module;
+    cr_expect_eq(cu.load(&module, refused_text), 218); // CUDA_ERROR_INVALID_PTX
+}
+
+// Text is refused with the name of what it needs.
+static bool is_refused(const char *text, const char *reason)
+{
+    char line[400];
+    refused_text = text;
+    capture_stderr(load_refused_text, line, sizeof line);
+    return strstr(line, reason);
+}
+
+Test(softcuda, refuses_what_it_cannot_run)
+{
+    open_driver();
+#define HEADER ".version 9.0\n.target sm_80\n.address_size 64\n"
+    cr_expect(is_refused(HEADER ".func f()\n{\ncall.uni f, ();\nret;\n}\n"
+                                ".visible .entry k()\n{\ncall.uni f, ();\nret;\n}\n",
+                         "'f' calls itself"));
+    cr_expect(is_refused(HEADER ".extern .func g();\n.visible .entry k()\n{\ncall.uni g, ();\nret;\n}\n",
+                         "'g', which has no body"));
+    cr_expect(is_refused(HEADER ".visible .entry k()\n{\nwgmma.fence.sync.aligned;\nret;\n}\n", "wgmma"));
+    cr_expect(is_refused(HEADER ".visible .entry k()\n{\nbar.sync.once 0;\nret;\n}\n", ".once"));
+}
+
+static double exact_value(int function, double a)
+{
+    switch (function) {
+    case 0:
+        return 1 / a;
+    case 1:
+        return sqrt(a);
+    case 2:
+        return 1 / sqrt(a);
+    case 3:
+        return exp2(a);
+    case 4:
+        return log2(a);
+    case 5:
+        return sin(a);
+    case 6:
+        return cos(a);
+    default:
+        return a / 3;
+    }
+}
+
+Test(softcuda, approximations)
+{
+    // of rcp, sqrt, rsqrt, ex2, lg2, sin, cos, div.full in the manual; 2^-22.6 and 2^-20.5 are absolute
+    static const struct {
+        double relative, absolute;
+    } limits[] = {{0x1p-23, 0},          {0x1p-23, 0},    {0x1.13p-23, 0}, {0x1.6bp-23, 0},
+                  {0x1p-22, 0x1.52p-23}, {0, 0x1.6bp-21}, {0, 0x1.6bp-21}, {0x1p-22, 0}};
+    enum { N = 1000, FUNCTIONS = sizeof limits / sizeof limits[0] };
+    open_driver();
+    static float a[N], out[3][FUNCTIONS][N];
+    int n = N, others[FUNCTIONS] = {0};
+    for (int i = 0; i < N; i++)
+        a[i] = 0.001f + (float)(random_word() % 65536) * (3.1f / 65536);
+    uint64_t da = device_array(a, sizeof a), dout = device_array(NULL, sizeof out[0]);
+    void *arguments[] = {&da, &dout, &n};
+    handle f = kernel("basic", "approximations");
+    static const char *const seeds[] = {"0", "7", "7"};
+    for (int run = 0; run < 3; run++) {
+        setenv("SOFTCUDA_APPROX", seeds[run], 1);
+        cr_assert_eq(cu.launch(f, 8, 1, 1, 128, 1, 1, 0, NULL, arguments, NULL), 0);
+        cr_assert_eq(cu.download(out[run], dout, sizeof out[0]), 0);
+    }
+    cr_expect_eq(memcmp(out[1], out[2], sizeof out[0]), 0, "one seed, two results");
+    for (int k = 0; k < (int)FUNCTIONS; k++)
+        for (int i = 0; i < N; i++) {
+            double exact = exact_value(k, (double)a[i]), limit = fabs(exact) * limits[k].relative;
+            limit = limit > limits[k].absolute ? limit : limits[k].absolute;
+            cr_assert(out[0][k][i] == (float)exact, "function %d of %a: %a", k, (double)a[i],
+                      (double)out[0][k][i]);
+            cr_assert(fabs((double)out[1][k][i] - exact) <= limit, "function %d of %a: %a", k, (double)a[i],
+                      (double)out[1][k][i]);
+            others[k] += out[0][k][i] != out[1][k][i];
+        }
+    for (int k = 0; k < (int)FUNCTIONS; k++)
+        cr_expect_gt(others[k], N / 20, "function %d differs %d times only", k, others[k]);
+}
+
+Test(softcuda, libraries)
+{
+    enum { NOT_FOUND = 500, INVALID_VALUE = 1 };
+    int values[32], out[33] = {0}, n = 32, sum;
+    handle library, as_kernel, function;
+    open_driver();
+    for (int i = 0; i < 32; i++)
+        values[i] = 1 << (i % 16);
+    uint64_t a = device_array(values, sizeof values), b = device_array(out, 4);
+    void *arguments[] = {&a, &b, &n};
+    cr_assert_eq(cu.load_library(&library, read_image("basic"), NULL, NULL, 0, NULL, NULL, 0), 0);
+    cr_expect_eq(cu.library_kernel(&as_kernel, library, "absent"), NOT_FOUND);
+    cr_assert_eq(cu.library_kernel(&as_kernel, library, "reduce"), 0);
+    cr_assert_eq(cu.kernel_function(&function, as_kernel), 0);
+    cr_assert_eq(cu.launch(function, 1, 1, 1, 32, 1, 1, 0, NULL, arguments, NULL), 0);
+    cr_assert_eq(cu.launch(as_kernel, 1, 1, 1, 32, 1, 1, 0, NULL, arguments, NULL), 0);
+    cr_assert_eq(cu.download(&sum, b, 4), 0);
+    cr_expect_eq(sum, 4 * 0xffff);
+    size_t offset, bytes;
+    cr_assert_eq(cu.parameter(function, 2, &offset, &bytes), 0);
+    cr_expect(offset == 16 && bytes == 4, "parameter n at %zu, %zu bytes", offset, bytes);
+    cr_expect_eq(cu.parameter(function, 3, &offset, &bytes), INVALID_VALUE);
+}
+
+static void ask_for_an_unknown_entry(void)
+{
+    void *address;
+    int status;
+    cr_expect_eq(cu.address("cuTensorMapEncodeTiled", &address, 13000, 0, &status), 500);
+    cr_expect_null(address);
+    cr_expect_eq(cu.address("cuInit", &address, 13000, 0, &status), 0);
+    cr_expect_not_null(address);
+}
+
+Test(softcuda, names_what_it_does_not_have)
+{
+    char text[200];
+    open_driver();
+    capture_stderr(ask_for_an_unknown_entry, text, sizeof text);
+    cr_expect_str_eq(text, "softcuda: there is no cuTensorMapEncodeTiled\n");
+}
+
+static void release_context(void)
+{
+    cr_assert_eq(cu.release(0), 0);
+}
+
+// The line of JSON for one launch of one warp.
+static void expect_statistics(const char *name, int stride, bool two_arrays, const char *expected)
+{
+    char text[2000];
+    setenv("SOFTCUDA_STATS", "json", 1);
+    open_driver();
+    uint64_t in = device_array(NULL, 1 << 15), out = device_array(NULL, 1 << 15);
+    void *arguments[] = {&in, two_arrays ? (void *)&out : (void *)&stride, &stride};
+    cr_assert_eq(cu.launch(kernel("accesses", name), 1, 1, 1, 32, 1, 1, 4096, NULL, arguments, NULL), 0);
+    capture_stderr(release_context, text, sizeof text);
+    cr_expect(strstr(text, expected), "%s, stride %d: not %s but %s", name, stride, expected, text);
+}
+
+Test(softcuda_statistics, sectors)
+{
+    const char *words = "\"global_bytes\":256,\"global_sectors\":8,\"shared_wavefronts\":0";
+    expect_statistics("global_words", 1, true, words);
+    expect_statistics("global_words", 8, true, "\"global_bytes\":256,\"global_sectors\":64,");
+    expect_statistics("global_words", 0, true, "\"global_bytes\":8,\"global_sectors\":2,");
+    expect_statistics("global_words", 1, true, "\"ld.global\":1,");
+}
+
+Test(softcuda_statistics, wavefronts)
+{
+    expect_statistics("shared_words", 1, false, "\"shared_wavefronts\":2,\"shared_ideal\":2");
+    expect_statistics("shared_words", 8, false, "\"shared_wavefronts\":16,\"shared_ideal\":2");
+    expect_statistics("shared_words", 32, false, "\"shared_wavefronts\":64,\"shared_ideal\":2");
+    expect_statistics("shared_words", 0, false, "\"shared_wavefronts\":2,\"shared_ideal\":2");
+    // 16 bytes a lane take four wavefronts; rows of 128 bytes lie in the same four banks
+    expect_statistics("matrix_rows", 16, false, "\"shared_wavefronts\":8,\"shared_ideal\":8");
+    expect_statistics("matrix_rows", 128, false, "\"shared_wavefronts\":64,\"shared_ideal\":8");
+    expect_statistics("matrices_abreast", 128, false, "\"shared_wavefronts\":64,\"shared_ideal\":8");
+    expect_statistics("matrix_rows", 16, false, "\"ldmatrix.shared\":1,");
+}
+
 static double seconds(void)
 {
     struct timespec t;
@@ -254,80 +357,127 @@ Test(softcuda, speed_of_dots)
     printf("dp4a: %.0f MMAC/s\n", 2048.0 * rounds * 4 / (seconds() - start) / 1e6);
 }
 
-// Error 0: nothing; 700: illegal address; 716: misaligned; 719: launch failed.
-static void planted(const char *name, int error)
+/* ---- where a warp's registers lie in a matrix: the PTX manual's formulas, element by element ---- */
+
+enum { MAX_K = 32, ROWS = 16, COLUMNS = 8 };
+struct shape {
+    const char *name;
+    int m, k;
+};
+struct element {
+    int row, column;
+};
+
+// Element i of a lane: four bytes a register of A and B, one word a register of C.
+static struct element element_of_a(const struct shape *s, int lane, int i)
 {
-    setenv("SOFTCUDA_CHECK", "1", 1);
-    open_driver();
-    handle f = kernel("faults", name);
-    uint64_t out = device_array(NULL, 64 * 4);
-    for (int fault = 0; fault < 2; fault++) {
-        void *arguments[] = {&out, &fault};
-        int got = cu.launch(f, 1, 1, 1, 64, 1, 1, 0, NULL, arguments, NULL);
-        cr_assert_eq(got, fault ? error : 0, "%s, fault %d: error %d", name, fault, got);
-        cr_assert_eq(cu.synchronize(), fault ? error : 0, "the error does not stick");
+    const int group = lane >> 2, member = lane % 4;
+    if (s->m == 8)
+        return (struct element){group, member * 4 + i};
+    if (s->k == 16)
+        return (struct element){i < 4 ? group : group + 8, member * 4 + (i & 3)};
+    return (struct element){i < 4 || (i >= 8 && i < 12) ? group : group + 8,
+                            member * 4 + (i & 3) + (i >= 8 ? 16 : 0)};
+}
+static struct element element_of_b(const struct shape *s, int lane, int i)
+{
+    const int group = lane >> 2, member = lane % 4;
+    if (s->k == 16)
+        return (struct element){member * 4 + i, group};
+    return (struct element){member * 4 + (i & 3) + (i >= 4 ? 16 : 0), group};
+}
+static struct element element_of_c(const struct shape *s, int lane, int i)
+{
+    const int group = lane >> 2, member = lane % 4;
+    if (s->m == 8)
+        return (struct element){group, member * 2 + i};
+    return (struct element){i < 2 ? group : group + 8, member * 2 + (i & 1)};
+}
+
+struct matrices {
+    uint8_t a[ROWS][MAX_K], b[MAX_K][COLUMNS];
+    int32_t c[ROWS][COLUMNS];
+};
+
+// The difference of the kernel's result from a triple loop, in elements.
+static int mma_misses(const struct shape *s, const char *name, bool a_signed, bool b_signed)
+{
+    struct matrices x;
+    uint8_t a[4][32][4], b[2][32][4];
+    int32_t c[4][32], d[4][32];
+    for (size_t i = 0; i < sizeof x; i++)
+        ((uint8_t *)&x)[i] = (uint8_t)random_word();
+    for (int lane = 0; lane < 32; lane++) {
+        for (int i = 0; i < s->m * s->k / 32; i++) {
+            struct element e = element_of_a(s, lane, i);
+            a[i / 4][lane][i % 4] = x.a[e.row][e.column];
+        }
+        for (int i = 0; i < s->k / 4; i++) {
+            struct element e = element_of_b(s, lane, i);
+            b[i / 4][lane][i % 4] = x.b[e.row][e.column];
+        }
+        for (int i = 0; i < s->m / 4; i++) {
+            struct element e = element_of_c(s, lane, i);
+            c[i][lane] = x.c[e.row][e.column];
+        }
     }
-}
-#define PLANTED(name, error)                                                                                 \
-    Test(softcuda_faults, name)                                                                              \
-    {                                                                                                        \
-        planted(#name, error);                                                                               \
-    }
-PLANTED(missing_barrier, 719)
-PLANTED(overwrites_too_early, 719)
-PLANTED(beyond_the_end, 700)
-PLANTED(beyond_shared, 700)
-PLANTED(misaligned, 716)
-PLANTED(uninitialised, 719)
-PLANTED(unwaited_copy, 719)
-PLANTED(divergent_barrier, 719)
-PLANTED(wrong_mask, 719)
-PLANTED(missing_warp_barrier, 719)
-
-Test(softcuda_faults, too_many_threads_and_too_much_shared)
-{
-    open_driver();
-    handle f = kernel("faults", "beyond_the_end");
-    uint64_t out = device_array(NULL, 64 * 4);
-    int fault = 0;
-    void *arguments[] = {&out, &fault};
-    cr_assert_eq(cu.launch(f, 1, 1, 1, 1025, 1, 1, 0, NULL, arguments, NULL), 1);
-    cr_assert_eq(cu.launch(f, 1, 1, 1, 64, 1, 1, 48 * 1024 + 1, NULL, arguments, NULL), 1);
-    cr_assert_eq(cu.launch(f, 1, 1, 1, 64, 1, 1, 48 * 1024, NULL, arguments, NULL), 0);
+    uint64_t da = device_array(a, sizeof a), db = device_array(b, sizeof b), dc = device_array(c, sizeof c),
+             dd = device_array(NULL, sizeof d);
+    void *arguments[] = {&da, &db, &dc, &dd};
+    cr_assert_eq(cu.launch(kernel("fragments", name), 1, 1, 1, 32, 1, 1, 0, NULL, arguments, NULL), 0);
+    cr_assert_eq(cu.download(d, dd, sizeof d), 0);
+    int misses = 0;
+    for (int lane = 0; lane < 32; lane++)
+        for (int i = 0; i < s->m / 4; i++) {
+            struct element e = element_of_c(s, lane, i);
+            uint32_t sum = (uint32_t)x.c[e.row][e.column];
+            for (int k = 0; k < s->k; k++) {
+                int av = a_signed ? (int8_t)x.a[e.row][k] : x.a[e.row][k];
+                int bv = b_signed ? (int8_t)x.b[k][e.column] : x.b[k][e.column];
+                sum += (uint32_t)(av * bv);
+            }
+            misses += (uint32_t)d[i][lane] != sum;
+        }
+    return misses;
 }
 
-Test(softcuda_faults, host_reads_before_its_sync)
+Test(softcuda_fragments, mma)
 {
-    setenv("SOFTCUDA_STREAMS", "lazy", 1);
+    static const struct shape shapes[] = {{"m8n8k16", 8, 16}, {"m16n8k16", 16, 16}, {"m16n8k32", 16, 32}};
     open_driver();
-    int value = 5;
-    uint64_t p = device_array(NULL, 4);
-    cr_assert_eq(cu.download_async(&value, p, 4, NULL), 0);
-    cr_assert_eq(value, 5, "a lazy copy must not have happened yet");
-    cr_assert_eq(cu.synchronize(), 0);
-    cr_assert_eq(value, 0);
+    for (size_t i = 0; i < 3; i++)
+        for (int types = 0; types < 4; types++) {
+            char name[64];
+            snprintf(name, sizeof name, "%s_%s_%s", shapes[i].name, types & 1 ? "s8" : "u8",
+                     types & 2 ? "s8" : "u8");
+            cr_expect_eq(mma_misses(&shapes[i], name, types & 1, types & 2), 0, "%s", name);
+        }
+    cr_expect_gt(mma_misses(&shapes[2], "m16n8k32_wrong_order", true, true), 100);
 }
 
-Test(softcuda, graph_reads_memory_at_replay)
+Test(softcuda_fragments, ldmatrix)
 {
+    static const int counts[] = {1, 2, 4};
+    uint16_t matrix[4][8][8]; // by matrix, row and column
+    uint32_t out[4][32];
     open_driver();
-    int value = 1, n = 1;
-    handle stream, graph, exec;
-    uint64_t da = device_array(&value, 4), dsum = device_array(NULL, 4);
-    void *arguments[] = {&da, &dsum, &n};
-    handle f = kernel("basic", "reduce");
-    cr_assert_eq(cu.stream(&stream, 1), 0);
-    cr_assert_eq(cu.begin(stream, 0), 0);
-    cr_assert_eq(cu.launch(f, 1, 1, 1, 32, 1, 1, 0, stream, arguments, NULL), 0);
-    cr_assert_eq(cu.end(stream, &graph), 0);
-    cr_assert_eq(cu.instantiate(&exec, graph, 0), 0);
-    int expected[] = {0, 3, 10};
-    for (int i = 0, sum; i < 3; i++) {
-        cr_assert_eq(cu.download(&sum, dsum, 4), 0);
-        cr_assert_eq(sum, expected[i]);
-        value = 3 + 4 * i;
-        cr_assert_eq(cu.upload(da, &value, 4), 0);
-        cr_assert_eq(cu.replay(exec, stream), 0);
+    for (int i = 0; i < 256; i++)
+        matrix[i / 64][i / 8 % 8][i % 8] = (uint16_t)(0x1100 + 37 * i);
+    uint64_t rows = device_array(matrix, sizeof matrix), dout = device_array(NULL, sizeof out);
+    for (int n = 0; n < 6; n++) {
+        const bool transposed = n >= 3;
+        char name[64];
+        snprintf(name, sizeof name, "ldmatrix_x%d%s", counts[n % 3], transposed ? "_trans" : "");
+        void *arguments[] = {&rows, &dout};
+        cr_assert_eq(cu.launch(kernel("fragments", name), 1, 1, 1, 32, 1, 1, 0, NULL, arguments, NULL), 0);
+        cr_assert_eq(cu.download(out, dout, sizeof out), 0);
+        for (int m = 0; m < counts[n % 3]; m++)
+            for (int lane = 0; lane < 32; lane++) {
+                int row = lane / 4, pair = 2 * (lane % 4);
+                uint32_t low = transposed ? matrix[m][pair][row] : matrix[m][row][pair],
+                         high = transposed ? matrix[m][pair + 1][row] : matrix[m][row][pair + 1];
+                cr_expect_eq(out[m][lane], low | high << 16, "%s, matrix %d, lane %d", name, m, lane);
+            }
     }
 }
 
@@ -344,9 +494,9 @@ static int init_with(const char *variable, const char *value)
 Test(softcuda, refuses_settings_that_it_does_not_know)
 {
     enum { INVALID_VALUE = 1, NO_DEVICE = 100 };
-    static const char *const wrong[][2] = {{"SOFTCUDA_STREAMS", "random"}, {"SOFTCUDA_ARCH", "85"},
-                                           {"SOFTCUDA_ARCH", "sm_80"},     {"SOFTCUDA_CHECK", "2"},
-                                           {"SOFTCUDA_MEMORY", "1G"},      {"SOFTCUDA_DEVICES", "-1"}};
+    static const char *const wrong[][2] = {{"SOFTCUDA_STREAMS", "often"}, {"SOFTCUDA_ARCH", "85"},
+                                           {"SOFTCUDA_ARCH", "sm_80"},    {"SOFTCUDA_CHECK", "2"},
+                                           {"SOFTCUDA_MEMORY", "1G"},     {"SOFTCUDA_DEVICES", "-1"}};
     static const struct {
         const char *list;
         int result;

@@ -34,7 +34,7 @@ uint8_t *resolve(Warp &w, int lane, Space space, uint64_t address, uint32_t byte
     if (space == Space::SHARED) {
         if (address > block.shared.size() || bytes > block.shared.size() - address)
             outside("shared", block.shared.size());
-        if (block.checked)
+        if (block.ordering)
             check_shared(w, lane, address, bytes, access);
         return block.shared.data() + address;
     }
@@ -49,17 +49,35 @@ uint8_t *resolve(Warp &w, int lane, Space space, uint64_t address, uint32_t byte
         if (!w.recent.holds(address, bytes)) {
             Range near = w.recent;
             w.recent = Range();
+            if (memory().was_freed(address))
+                w.fault(CUDA_ERROR_ILLEGAL_ADDRESS, lane,
+                        "global access of " + std::to_string(bytes) + " bytes at " + std::to_string(address) +
+                            " is in freed memory");
             w.fault(CUDA_ERROR_ILLEGAL_ADDRESS, lane,
                     "global access of " + std::to_string(bytes) + " bytes at " + std::to_string(address) +
                         " is outside: the allocation below has " + std::to_string(near.end - near.begin) +
                         " bytes, this is byte " + std::to_string(address - near.begin));
         }
     }
+    if (block.ordering)
+        block.ordering->access(w, lane, address, bytes, access);
     return reinterpret_cast<uint8_t *>(uintptr_t(address));
 }
 
 namespace
 {
+
+bool is_global(const Warp &w, const Instruction &in, uint64_t address)
+{
+    return w.block->ordering &&
+           (in.space == Space::GLOBAL || (in.space == Space::GENERIC && address < LOCAL_WINDOW));
+}
+
+void fence(Warp &w, int lane)
+{
+    w.block->ordering->fence(w, lane);
+    w.block->delayed.flush();
+}
 
 void run_load(Warp &w, const Instruction &in)
 {
@@ -70,6 +88,16 @@ void run_load(Warp &w, const Instruction &in)
         const uint8_t *from = in.space == Space::PARAM
                                   ? w.block->launch->parameters.data() + address
                                   : resolve(w, l, in.space, address, bytes * in.vector, Access::READ);
+        uint8_t seen[32];
+        if (!w.block->delayed.empty() && is_global(w, in, address)) {
+            w.block->delayed.read(address, seen, bytes * in.vector);
+            from = seen;
+        }
+        if (in.strength == 2 && is_global(w, in, address)) {
+            w.block->ordering->observe(w, l, address);
+            if (in.order == Order::ACQUIRE)
+                fence(w, l);
+        }
         for (int i = 0; i < in.vector; i++) {
             uint64_t value = 0;
             memcpy(&value, from + bytes * uint32_t(i), bytes);
@@ -84,12 +112,38 @@ void run_store(Warp &w, const Instruction &in)
 {
     const uint32_t bytes = in.type.bits / 8;
     for_active(w, [&](int l) {
-        uint8_t *to = resolve(w, l, in.space, address_of(w, l, in.args[0]), bytes * in.vector, Access::WRITE);
+        const uint64_t address = address_of(w, l, in.args[0]);
+        uint8_t *to = resolve(w, l, in.space, address, bytes * in.vector, Access::WRITE);
+        uint8_t value[32 + 8]; // 8: the last element is written as a whole word
         for (int i = 0; i < in.vector; i++) {
-            uint64_t value = w.get(in.vector > 1 ? in.args[1].parts[size_t(i)] : in.args[1], l);
-            memcpy(to + bytes * uint32_t(i), &value, bytes);
+            uint64_t v = w.get(in.vector > 1 ? in.args[1].parts[size_t(i)] : in.args[1], l);
+            memcpy(value + bytes * uint32_t(i), &v, sizeof v);
         }
+        if (in.strength != 2 || !is_global(w, in, address)) {
+            memcpy(to, value, bytes * in.vector);
+            return;
+        }
+        if (in.order == Order::RELEASE)
+            fence(w, l);
+        w.block->ordering->publish(w, l, address);
+        w.block->delayed.store(address, value, bytes * in.vector);
     });
+}
+
+// Its place in the memory model. Atomics are relaxed and of the device where they say nothing.
+void decode_order_of(Instruction &in, bool atomic)
+{
+    const bool acquires = has(in, "acquire"), releases = has(in, "release"), both = has(in, "acq_rel");
+    const bool is_volatile = has(in, "volatile") || has(in, "cv");
+    if (acquires || releases || both || is_volatile || atomic || has(in, "relaxed")) {
+        in.order = acquires   ? Order::ACQUIRE
+                   : releases ? Order::RELEASE
+                   : both     ? Order::BOTH
+                              : Order::RELAXED;
+        in.strength = has(in, "cta") ? 1 : 2;
+    } else if (has(in, "cg")) {
+        in.order = Order::FRESH;
+    }
 }
 
 const char *const ORDERS =
@@ -99,11 +153,13 @@ const char *const ORDERS =
 void decode_load(Instruction &in)
 {
     accept(in, ORDERS);
+    decode_order_of(in, false);
     in.run = run_load;
 }
 void decode_store(Instruction &in)
 {
     accept(in, ORDERS);
+    decode_order_of(in, false);
     in.run = run_store;
 }
 
@@ -147,7 +203,16 @@ void run_atomic(Warp &w, const Instruction &in)
     const size_t first = in.words[0] == "atom"; // red returns nothing
     const uint32_t bytes = in.type.bits / 8;
     for_active(w, [&](int l) {
-        uint8_t *at = resolve(w, l, in.space, address_of(w, l, in.args[first]), bytes, Access::ATOMIC);
+        const uint64_t address = address_of(w, l, in.args[first]);
+        uint8_t *at = resolve(w, l, in.space, address, bytes, Access::ATOMIC);
+        const bool ordered = in.strength == 2 && is_global(w, in, address);
+        if (ordered && (in.order == Order::RELEASE || in.order == Order::BOTH))
+            fence(w, l);
+        if (ordered) {
+            w.block->delayed.flush_overlapping(address, bytes);
+            w.block->ordering->observe(w, l, address);
+            w.block->ordering->publish(w, l, address);
+        }
         uint64_t b = w.get(in.args[first + 1], l), c = in.mode == CAS ? w.get(in.args[first + 2], l) : 0,
                  old = 0;
         std::lock_guard<std::mutex> lock(atomics);
@@ -156,6 +221,8 @@ void run_atomic(Warp &w, const Instruction &in)
         memcpy(at, &value, bytes);
         if (first)
             w.set(in.args[0], l, old);
+        if (ordered && (in.order == Order::ACQUIRE || in.order == Order::BOTH))
+            fence(w, l);
     });
 }
 void decode_atomic(Instruction &in)
@@ -168,6 +235,7 @@ void decode_atomic(Instruction &in)
     for (const std::string &word : in.words)
         if (modes.count(word))
             in.mode = modes.at(word);
+    decode_order_of(in, true);
     if (in.mode < 0 || (in.type.kind == Kind::F && (in.mode != ADD || in.type.bits != 32)))
         throw Unsupported("instruction '" + in.text + "': this atomic operation");
     in.run = run_atomic;
@@ -176,7 +244,7 @@ void decode_atomic(Instruction &in)
 // ---- cp.async: the bytes land when their group is waited for
 void mark(Warp &w, const AsyncCopy &copy, bool pending)
 {
-    if (w.block->checked)
+    if (w.block->ordering)
         for (uint32_t i = 0; i < copy.bytes; i++)
             w.block->shadow[copy.to + i].pending = pending;
 }
@@ -240,18 +308,43 @@ void decode_copy(Instruction &in)
 }
 
 void run_nothing(Warp &, const Instruction &) {}
-void decode_order(Instruction &in) // every access is performed in order here
+void decode_nothing(Instruction &in)
 {
-    accept(in, "gl cta sys gpu sc acq_rel global L1 L2 wait launch_dependents");
+    accept(in, "global L1 L2");
     in.run = run_nothing;
+}
+void run_grid_wait(Warp &w, const Instruction &)
+{
+    if (w.block->ordering)
+        for_active(w, [&](int l) { w.block->views[w.base + uint32_t(l)].waited = true; });
+}
+void run_grid_launch(Warp &w, const Instruction &)
+{
+    w.block->triggered = true;
+}
+void decode_grid(Instruction &in)
+{
+    accept(in, "wait launch_dependents");
+    in.run = has(in, "wait") ? run_grid_wait : run_grid_launch;
+}
+void run_fence(Warp &w, const Instruction &)
+{
+    if (w.block->ordering)
+        for_active(w, [&](int l) { fence(w, l); });
+}
+// A fence of the block orders nothing between blocks.
+void decode_fence(Instruction &in)
+{
+    accept(in, "gl cta sys gpu sc acq_rel");
+    in.run = has(in, "cta") ? run_nothing : run_fence;
 }
 
 } // namespace
 
-const std::vector<Opcode> ACCESSES = {{"ld", decode_load},        {"ldu", decode_load},
-                                      {"st", decode_store},       {"atom", decode_atomic},
-                                      {"red", decode_atomic},     {"cp", decode_copy},
-                                      {"membar", decode_order},   {"fence", decode_order},
-                                      {"prefetch", decode_order}, {"griddepcontrol", decode_order}};
+const std::vector<Opcode> ACCESSES = {{"ld", decode_load},          {"ldu", decode_load},
+                                      {"st", decode_store},         {"atom", decode_atomic},
+                                      {"red", decode_atomic},       {"cp", decode_copy},
+                                      {"membar", decode_fence},     {"fence", decode_fence},
+                                      {"prefetch", decode_nothing}, {"griddepcontrol", decode_grid}};
 
 } // namespace softcuda

@@ -1,68 +1,15 @@
 // Instructions that map lanes to lanes. To add one: a struct with of(), and a row in the table at the end.
-#include "tests/softcuda/warp.h"
+#include "tests/softcuda/lanes.h"
 
 #include <cmath>
 #include <cstring>
-#include <type_traits>
 
 namespace softcuda
 {
 namespace
 {
 
-template <class D, class F> void write(Warp &w, const Instruction &in, F value)
-{
-    D *d = w.lanes<D>(in.slots[0]);
-    if (w.mask == ~0u) {
-#pragma GCC ivdep
-        for (int l = 0; l < LANES; l++)
-            d[l] = value(l);
-        return;
-    }
-    for_active(w, [&](int l) { d[l] = value(l); });
-}
-
-template <class Op, class D, class A> void unary(Warp &w, const Instruction &in)
-{
-    const A *a = w.lanes<A>(in.slots[1]);
-    write<D>(w, in, [=](int l) { return D(Op::of(a[l])); });
-}
-template <class Op, class D, class A, class B> void binary(Warp &w, const Instruction &in)
-{
-    const A *a = w.lanes<A>(in.slots[1]);
-    const B *b = w.lanes<B>(in.slots[2]);
-    write<D>(w, in, [=](int l) { return D(Op::of(a[l], b[l])); });
-}
-template <class Op, class D, class A, class B, class C> void ternary(Warp &w, const Instruction &in)
-{
-    const A *a = w.lanes<A>(in.slots[1]);
-    const B *b = w.lanes<B>(in.slots[2]);
-    const C *c = w.lanes<C>(in.slots[3]);
-    write<D>(w, in, [=](int l) { return D(Op::of(a[l], b[l], c[l])); });
-}
-
 template <class T> using Unsigned = std::make_unsigned_t<T>;
-template <class T> constexpr bool is_float = std::is_floating_point<T>::value;
-template <class T> struct Wider;
-template <> struct Wider<int16_t> {
-    using type = int32_t;
-};
-template <> struct Wider<uint16_t> {
-    using type = uint32_t;
-};
-template <> struct Wider<int32_t> {
-    using type = int64_t;
-};
-template <> struct Wider<uint32_t> {
-    using type = uint64_t;
-};
-template <> struct Wider<int64_t> {
-    using type = __int128;
-};
-template <> struct Wider<uint64_t> {
-    using type = unsigned __int128;
-};
-
 // Integers wrap: signed operands go through unsigned ones, 16-bit ones through 32 bits.
 template <class T> struct WrapOf {
     using type = Unsigned<decltype(T() + 0)>;
@@ -220,22 +167,6 @@ struct Sqrt {
 struct Rcp {
     template <class T> static T of(T a) { return T(1) / a; }
 };
-// The approximations are computed in double and rounded: within every documented error.
-struct Rsqrt {
-    static float of(float a) { return float(1 / std::sqrt(double(a))); }
-};
-struct Ex2 {
-    static float of(float a) { return float(std::exp2(double(a))); }
-};
-struct Lg2 {
-    static float of(float a) { return float(std::log2(double(a))); }
-};
-struct Sin {
-    static float of(float a) { return float(std::sin(double(a))); }
-};
-struct Cos {
-    static float of(float a) { return float(std::cos(double(a))); }
-};
 
 // Each byte of the result is one of the eight bytes of b:a; bit 3 of its selector spreads that byte's sign.
 struct Prmt {
@@ -377,56 +308,9 @@ template <class T> void run_setp(Warp &w, const Instruction &in)
     });
 }
 
-// ---- choice by type
-template <template <class> class Make, class... T> Run pick(Type type)
-{
-    Run found = nullptr;
-    auto consider = [&](auto zero) {
-        using X = decltype(zero);
-        Kind kind = is_float<X> ? Kind::F : std::is_signed<X>::value ? Kind::S : Kind::U;
-        bool same = type.kind == kind || (type.kind == Kind::B && kind == Kind::U);
-        if (same && type.bits == 8 * sizeof(X))
-            found = Make<X>::run;
-    };
-    (consider(T()), ...);
-    return found;
-}
-template <class Op> struct Of {
-    template <class T> struct One {
-        static constexpr Run run = unary<Op, T, T>;
-    };
-    template <class T> struct Count {
-        static constexpr Run run = unary<Op, uint32_t, T>;
-    };
-    template <class T> struct Two {
-        static constexpr Run run = binary<Op, T, T, T>;
-    };
-    template <class T> struct Shift {
-        static constexpr Run run = binary<Op, T, T, uint32_t>;
-    };
-    template <class T> struct Three {
-        static constexpr Run run = ternary<Op, T, T, T, T>;
-    };
-    template <class T> struct WideTwo {
-        static constexpr Run run = binary<Op, typename Wider<T>::type, T, T>;
-    };
-    template <class T> struct WideThree {
-        static constexpr Run run = ternary<Op, typename Wider<T>::type, T, T, typename Wider<T>::type>;
-    };
-    template <class T> struct Choice {
-        static constexpr Run run = ternary<Op, T, T, T, uint8_t>;
-    };
-    template <class T> struct Field {
-        static constexpr Run run = ternary<Op, T, T, uint32_t, uint32_t>;
-    };
-};
 template <class T> struct Setp {
     static constexpr Run run = run_setp<T>;
 };
-
-#define INTEGERS uint16_t, int16_t, uint32_t, int32_t, uint64_t, int64_t
-#define WIDENING uint16_t, int16_t, uint32_t, int32_t
-#define FLOATS   float, double
 
 template <class Op> void both(Instruction &in)
 {
@@ -461,13 +345,17 @@ template <class Op> void counting(Instruction &in)
 }
 template <class Op> void rounded(Instruction &in)
 {
-    accept(in, "rn approx");
+    if (has(in, "approx"))
+        return decode_approximation(in);
+    accept(in, "rn");
     in.run = pick<Of<Op>::template One, FLOATS>(in.type);
 }
-template <class Op> void approximate(Instruction &in)
+void decode_div(Instruction &in)
 {
-    accept(in, "approx");
-    in.run = pick<Of<Op>::template One, float>(in.type);
+    if (has(in, "approx") || has(in, "full"))
+        decode_approximation(in);
+    else
+        both<Div>(in);
 }
 void decode_mul(Instruction &in)
 {
@@ -592,7 +480,7 @@ const std::vector<Opcode> ARITHMETIC = {
     {"mul", decode_mul},
     {"mad", decode_mad},
     {"fma", decode_fma},
-    {"div", both<Div>},
+    {"div", decode_div},
     {"rem", integers<Rem>},
     {"min", both<Min>},
     {"max", both<Max>},
@@ -611,11 +499,11 @@ const std::vector<Opcode> ARITHMETIC = {
     {"brev", decode_brev},
     {"sqrt", rounded<Sqrt>},
     {"rcp", rounded<Rcp>},
-    {"rsqrt", approximate<Rsqrt>},
-    {"ex2", approximate<Ex2>},
-    {"lg2", approximate<Lg2>},
-    {"sin", approximate<Sin>},
-    {"cos", approximate<Cos>},
+    {"rsqrt", decode_approximation},
+    {"ex2", decode_approximation},
+    {"lg2", decode_approximation},
+    {"sin", decode_approximation},
+    {"cos", decode_approximation},
     {"bfe", decode_bfe},
     {"bfi", decode_bfi},
     {"prmt", decode_prmt},

@@ -20,6 +20,11 @@ void decode_exit(Instruction &in)
     accept(in, "uni");
     in.flow = Flow::EXIT;
 }
+void decode_return(Instruction &in)
+{
+    accept(in, "uni");
+    in.flow = Flow::RETURN;
+}
 void run_trap(Warp &w, const Instruction &)
 {
     w.fault(CUDA_ERROR_LAUNCH_FAILED, __builtin_ctz(w.mask), "trap");
@@ -41,17 +46,23 @@ void check_mask(Warp &w, int lane, uint32_t named)
 void run_warp_barrier(Warp &w, const Instruction &in)
 {
     for_active(w, [&](int l) { check_mask(w, l, uint32_t(w.get(in.args[0], l))); });
-    w.generation++;
+    w.advance(w.mask);
 }
 void decode_barrier(Instruction &in)
 {
-    accept(in, "sync warp aligned cta");
+    for (Operand &o : in.args)
+        if (o.negated && &o != &in.args.back())
+            throw Unsupported("instruction '" + in.text + "': a negated operand");
+    accept(in, "sync arrive red warp aligned cta popc and or");
     if (has(in, "warp")) {
         in.run = run_warp_barrier;
         return;
     }
-    if (in.args.size() != 1 || in.text.find_last_of("0") != in.text.size() - 1)
-        throw Unsupported("instruction '" + in.text + "': only barrier 0 of all threads");
+    in.mode = has(in, "arrive") ? BAR_ARRIVE
+              : !has(in, "red") ? BAR_SYNC
+              : has(in, "popc") ? BAR_POPC
+              : has(in, "and")  ? BAR_AND
+                                : BAR_OR;
     in.flow = Flow::BARRIER;
 }
 
@@ -275,7 +286,7 @@ void decode_ldmatrix(Instruction &in)
 } // namespace
 
 const std::vector<Opcode> COLLECTIVES = {
-    {"bra", decode_branch},   {"ret", decode_exit},    {"exit", decode_exit},
+    {"bra", decode_branch},   {"ret", decode_return},  {"exit", decode_exit},
     {"trap", decode_trap},    {"bar", decode_barrier}, {"barrier", decode_barrier},
     {"shfl", decode_shuffle}, {"vote", decode_vote},   {"activemask", decode_activemask},
     {"redux", decode_redux},  {"mma", decode_mma},     {"ldmatrix", decode_ldmatrix},

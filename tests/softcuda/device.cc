@@ -77,6 +77,11 @@ static int attribute(CUdevice_attribute which)
     }
 }
 
+// Of a process that does not release its context.
+static struct AtExit {
+    ~AtExit() { print_statistics(); }
+} at_exit;
+
 } // namespace softcuda
 
 using namespace softcuda;
@@ -143,8 +148,10 @@ CUresult cuDevicePrimaryCtxRelease(CUdevice device)
         return CUDA_ERROR_INVALID_CONTEXT;
     if (--context->users == 0) {
         if (memory().live_count() && setting(Setting::check))
-            fprintf(stderr, "softcuda: leak: %llu allocations are left at the end of the context\n",
-                    static_cast<unsigned long long>(memory().live_count()));
+            fprintf(stderr, "softcuda: leak: %llu allocation(s) of %llu bytes at the end of the context\n",
+                    static_cast<unsigned long long>(memory().live_count()),
+                    static_cast<unsigned long long>(memory().total_bytes() - memory().free_bytes()));
+        print_statistics();
         context->error = CUDA_SUCCESS;
     }
     return CUDA_SUCCESS;
@@ -159,6 +166,18 @@ CUresult cuCtxGetCurrent(CUcontext *context)
     *context = current_context;
     return CUDA_SUCCESS;
 }
+CUresult cuCtxGetApiVersion(CUcontext, unsigned *version)
+{
+    *version = unsigned(setting(Setting::driver_version));
+    return CUDA_SUCCESS;
+}
+CUresult cuDevicePrimaryCtxGetState(CUdevice device, unsigned *flags, int *active)
+{
+    std::lock_guard<std::recursive_mutex> lock(driver_lock());
+    *flags = 0;
+    *active = primary(device)->users > 0;
+    return CUDA_SUCCESS;
+}
 CUresult cuCtxGetDevice(CUdevice *device)
 {
     return guarded([&] {
@@ -170,13 +189,20 @@ CUresult cuCtxGetDevice(CUdevice *device)
 #define ERRORS(X)                                                                                            \
     X(CUDA_SUCCESS)                                                                                          \
     X(CUDA_ERROR_INVALID_VALUE)                                                                              \
-    X(CUDA_ERROR_OUT_OF_MEMORY) X(CUDA_ERROR_NO_DEVICE) X(CUDA_ERROR_INVALID_DEVICE)                         \
-        X(CUDA_ERROR_INVALID_IMAGE) X(CUDA_ERROR_INVALID_CONTEXT) X(CUDA_ERROR_NO_BINARY_FOR_GPU)            \
-            X(CUDA_ERROR_INVALID_PTX) X(CUDA_ERROR_NOT_FOUND) X(CUDA_ERROR_NOT_READY)                        \
-                X(CUDA_ERROR_ILLEGAL_ADDRESS) X(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES)                          \
-                    X(CUDA_ERROR_MISALIGNED_ADDRESS) X(CUDA_ERROR_LAUNCH_FAILED) X(CUDA_ERROR_NOT_SUPPORTED) \
-                        X(CUDA_ERROR_ILLEGAL_STATE) X(CUDA_ERROR_INVALID_HANDLE)                             \
-                            X(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED)
+    X(CUDA_ERROR_OUT_OF_MEMORY)                                                                              \
+    X(CUDA_ERROR_NO_DEVICE)                                                                                  \
+    X(CUDA_ERROR_INVALID_DEVICE)                                                                             \
+    X(CUDA_ERROR_INVALID_IMAGE)                                                                              \
+    X(CUDA_ERROR_INVALID_CONTEXT)                                                                            \
+    X(CUDA_ERROR_NO_BINARY_FOR_GPU)                                                                          \
+    X(CUDA_ERROR_INVALID_PTX)                                                                                \
+    X(CUDA_ERROR_NOT_FOUND)                                                                                  \
+    X(CUDA_ERROR_NOT_READY)                                                                                  \
+    X(CUDA_ERROR_ILLEGAL_ADDRESS)                                                                            \
+    X(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES)                                                                    \
+    X(CUDA_ERROR_MISALIGNED_ADDRESS)                                                                         \
+    X(CUDA_ERROR_LAUNCH_FAILED) X(CUDA_ERROR_NOT_SUPPORTED) X(CUDA_ERROR_ILLEGAL_STATE)                      \
+        X(CUDA_ERROR_INVALID_HANDLE) X(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED)
 
 CUresult cuGetErrorName(CUresult error, const char **name)
 {
@@ -205,6 +231,8 @@ CUresult cuGetProcAddress(const char *name, void **function, int, cuuint64_t,
     *function = library ? dlsym(library, (std::string(name) + "_v2").c_str()) : nullptr;
     if (library && !*function)
         *function = dlsym(library, name);
+    if (!*function)
+        fprintf(stderr, "softcuda: there is no %s\n", name);
     if (status)
         *status = *function ? CU_GET_PROC_ADDRESS_SUCCESS : CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
     return *function ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;

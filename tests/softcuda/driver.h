@@ -27,6 +27,11 @@ struct CUstream_st {
     std::deque<Work> queue;
     uint64_t queued = 0, done = 0;
     CUgraph_st *capture = nullptr;
+    bool blocking = true; /* waits for the default stream, which waits for it */
+    bool running = false; /* its work at hand waits for other streams */
+    bool destroyed = false;
+    bool launches = false;                        /* its work at hand is a launch of a kernel */
+    std::shared_ptr<softcuda::Ordering> launched; /* of the kernel that ran last, if nothing else did since */
 };
 struct CUevent_st {
     CUstream_st *stream = nullptr;
@@ -47,10 +52,14 @@ std::recursive_mutex &driver_lock();
 CUstream_st *stream_of(CUstream); /* null and the legacy handles are the default stream */
 std::set<CUstream_st *> &streams();
 CUctx_st *current();
+CUresult load(const void *image, CUmod_st **);
 CUresult report(const Fault &);               /* one line to stderr; the context keeps the error */
 CUresult enqueue(CUstream, Work);             /* captured, run at once, or kept until somebody waits */
 CUresult drain(CUstream_st *, uint64_t mark); /* runs what was queued up to the mark */
 CUresult drain_all();
+CUresult progress(CUstream_st *); /* somebody asks whether it is done: that may not last forever */
+/* The stream whose work runs; a launch tells it its order. */
+CUstream_st *running_stream();
 int arch();
 
 /* Runs the body with the lock and a context without error. */

@@ -7,6 +7,8 @@
 namespace softcuda
 {
 
+constexpr uint64_t KEPT_BYTES = 64 << 20; // of freed memory, so that who still uses it is found out
+
 Memory &memory()
 {
     static Memory *instance = new Memory; // outlives the modules of other static objects
@@ -46,9 +48,24 @@ bool Memory::release(uint64_t address)
     if (found == blocks_.end() || !found->second.owned)
         return false;
     used_ -= found->second.bytes;
+    freed_bytes_ += found->second.bytes;
+    freed_.push_back({address, address + found->second.bytes});
     blocks_.erase(found);
-    free(reinterpret_cast<void *>(uintptr_t(address)));
+    while (freed_bytes_ > KEPT_BYTES) {
+        free(reinterpret_cast<void *>(uintptr_t(freed_.front().begin)));
+        freed_bytes_ -= freed_.front().end - freed_.front().begin;
+        freed_.pop_front();
+    }
     return true;
+}
+
+bool Memory::was_freed(uint64_t address)
+{
+    std::lock_guard<std::mutex> lock(mutex_);
+    for (const Range &r : freed_)
+        if (r.holds(address, 1))
+            return true;
+    return false;
 }
 
 void Memory::adopt(uint64_t address, uint64_t bytes)

@@ -3,6 +3,7 @@
 #define SOFTCUDA_MEMORY_H
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <mutex>
 
@@ -25,6 +26,7 @@ class Memory
     uint64_t free_bytes();
     uint64_t total_bytes();
     uint64_t live_count();
+    bool was_freed(uint64_t address); /* lately */
 
   private:
     struct Block {
@@ -33,7 +35,8 @@ class Memory
     };
     std::mutex mutex_;
     std::map<uint64_t, Block> blocks_;
-    uint64_t used_ = 0, calls_ = 0;
+    std::deque<Range> freed_; /* their addresses are not given out again for a while */
+    uint64_t used_ = 0, calls_ = 0, freed_bytes_ = 0;
 };
 
 Memory &memory();

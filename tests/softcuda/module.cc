@@ -44,26 +44,34 @@ static CUresult launch_error(const Kernel &k, const Launch &l)
     return CUDA_SUCCESS;
 }
 
+namespace softcuda
+{
+
+CUresult load(const void *image, CUmod_st **module)
+{
+    try {
+        std::string text = eligible_ptx(image, arch());
+        if (text.empty())
+            return CUDA_ERROR_NO_BINARY_FOR_GPU;
+        std::unique_ptr<CUmod_st> loaded(new CUmod_st{parse_module(text)});
+        for (auto &r : cubin_resources(image, arch()))
+            if (loaded->module->kernels.count(r.first))
+                loaded->module->kernels[r.first]->resources = r.second;
+        *module = loaded.release();
+        return CUDA_SUCCESS;
+    } catch (const Unsupported &e) {
+        fprintf(stderr, "softcuda: %s\n", e.what());
+        return CUDA_ERROR_INVALID_PTX;
+    }
+}
+
+} // namespace softcuda
+
 extern "C" {
 
 CUresult cuModuleLoadData(CUmodule *module, const void *image)
 {
-    return guarded([&] {
-        try {
-            std::string text = eligible_ptx(image, arch());
-            if (text.empty())
-                return CUDA_ERROR_NO_BINARY_FOR_GPU;
-            std::unique_ptr<CUmod_st> loaded(new CUmod_st{parse_module(text)});
-            for (auto &r : cubin_resources(image, arch()))
-                if (loaded->module->kernels.count(r.first))
-                    loaded->module->kernels[r.first]->resources = r.second;
-            *module = loaded.release();
-            return CUDA_SUCCESS;
-        } catch (const Unsupported &e) {
-            fprintf(stderr, "softcuda: %s\n", e.what());
-            return CUDA_ERROR_INVALID_PTX;
-        }
-    });
+    return guarded([&] { return load(image, module); });
 }
 CUresult cuModuleUnload(CUmodule module)
 {
@@ -138,17 +146,41 @@ CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attribute which, int
 CUresult cuLaunchKernel(CUfunction function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
                         unsigned bz, unsigned shared, CUstream stream, void **parameters, void **extra)
 {
+    CUlaunchConfig config{};
+    config.gridDimX = gx, config.gridDimY = gy, config.gridDimZ = gz;
+    config.blockDimX = bx, config.blockDimY = by, config.blockDimZ = bz;
+    config.sharedMemBytes = shared;
+    config.hStream = stream;
+    return cuLaunchKernelEx(&config, function, parameters, extra);
+}
+CUresult cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction function, void **parameters, void **extra)
+{
     return guarded([&] {
         if (!function || extra)
             return function ? CUDA_ERROR_NOT_SUPPORTED : CUDA_ERROR_INVALID_HANDLE;
         Kernel &k = *kernel_of(function);
-        auto launch = std::make_shared<Launch>(Launch{&k, {gx, gy, gz}, {bx, by, bz}, shared, {}});
+        bool programmatic = false;
+        for (unsigned i = 0; i < c->numAttrs; i++)
+            if (c->attrs[i].id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION)
+                programmatic = c->attrs[i].value.programmaticStreamSerializationAllowed != 0;
+            else if (c->attrs[i].id != CU_LAUNCH_ATTRIBUTE_IGNORE)
+                return refused(k, "launch attribute " + std::to_string(c->attrs[i].id) + " is not known",
+                               CUDA_ERROR_NOT_SUPPORTED);
+        auto launch = std::make_shared<Launch>(Launch{&k,
+                                                      {c->gridDimX, c->gridDimY, c->gridDimZ},
+                                                      {c->blockDimX, c->blockDimY, c->blockDimZ},
+                                                      c->sharedMemBytes,
+                                                      programmatic,
+                                                      {}});
         if (CUresult error = launch_error(k, *launch))
             return error;
         launch->parameters.resize(k.parameter_bytes);
         for (size_t i = 0; i < k.parameters.size(); i++)
             memcpy(launch->parameters.data() + k.parameters[i].offset, parameters[i], k.parameters[i].bytes);
-        return enqueue(stream, [launch] { execute(*launch); });
+        return enqueue(c->hStream, [launch] {
+            running_stream()->launches = true;
+            execute(*launch, running_stream()->launched);
+        });
     });
 }
 

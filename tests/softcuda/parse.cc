@@ -1,160 +1,14 @@
-// PTX text -> Module. One statement at a time: a statement ends at ';', a label at ':', a block at a brace.
-#include "tests/softcuda/memory.h"
-#include "tests/softcuda/ptx.h"
+// Statements: declarations, instructions, kernels, functions.
+#include "tests/softcuda/parser.h"
 
 #include <cstdlib>
 #include <cstring>
 
 namespace softcuda
 {
-namespace
-{
 
 using std::string;
 using std::vector;
-
-string trimmed(const string &s)
-{
-    size_t first = s.find_first_not_of(" \t\r\n"), last = s.find_last_not_of(" \t\r\n");
-    return first == string::npos ? "" : s.substr(first, last - first + 1);
-}
-
-// "a, {b, c}, [d+4]" -> its top-level parts
-vector<string> split(const string &s)
-{
-    vector<string> parts;
-    string part;
-    int depth = 0;
-    for (char c : s) {
-        depth += (c == '{' || c == '[' || c == '(') - (c == '}' || c == ']' || c == ')');
-        if (c == ',' && depth == 0) {
-            parts.push_back(trimmed(part));
-            part.clear();
-        } else {
-            part += c;
-        }
-    }
-    if (!trimmed(part).empty())
-        parts.push_back(trimmed(part));
-    return parts;
-}
-
-vector<string> words_of(const string &s, const char *separators)
-{
-    vector<string> words;
-    for (size_t at = 0; (at = s.find_first_not_of(separators, at)) != string::npos;) {
-        size_t end = s.find_first_of(separators, at);
-        words.push_back(s.substr(at, end - at));
-        at = end == string::npos ? s.size() : end;
-    }
-    return words;
-}
-
-bool type_named(const string &word, Type &type)
-{
-    static const std::map<char, Kind> kinds = {
-        {'u', Kind::U}, {'s', Kind::S}, {'b', Kind::B}, {'f', Kind::F}};
-    if (word == "pred") {
-        type = {Kind::P, 8};
-        return true;
-    }
-    auto kind = word.empty() ? kinds.end() : kinds.find(word[0]);
-    string digits = word.empty() ? "" : word.substr(1);
-    if (kind == kinds.end() || !(digits == "8" || digits == "16" || digits == "32" || digits == "64"))
-        return false;
-    type = {kind->second, uint8_t(atoi(digits.c_str()))};
-    return true;
-}
-
-const std::map<string, Special> SPECIALS = {
-    {"%tid.x", Special::TID_X},
-    {"%tid.y", Special::TID_Y},
-    {"%tid.z", Special::TID_Z},
-    {"%ctaid.x", Special::CTAID_X},
-    {"%ctaid.y", Special::CTAID_Y},
-    {"%ctaid.z", Special::CTAID_Z},
-    {"%ntid.x", Special::NTID_X},
-    {"%ntid.y", Special::NTID_Y},
-    {"%ntid.z", Special::NTID_Z},
-    {"%nctaid.x", Special::NCTAID_X},
-    {"%nctaid.y", Special::NCTAID_Y},
-    {"%nctaid.z", Special::NCTAID_Z},
-    {"%laneid", Special::LANEID},
-    {"%warpid", Special::WARPID},
-    {"%lanemask_eq", Special::LANEMASK_EQ},
-    {"%lanemask_lt", Special::LANEMASK_LT},
-    {"%lanemask_le", Special::LANEMASK_LE},
-    {"%lanemask_gt", Special::LANEMASK_GT},
-    {"%lanemask_ge", Special::LANEMASK_GE},
-    {"%smid", Special::SMID},
-    {"%clock", Special::CLOCK},
-    {"%dynamic_smem_size", Special::DYNAMIC_SMEM},
-};
-
-struct Register {
-    uint32_t slot;
-    uint8_t bits;
-};
-
-class Parser
-{
-  public:
-    explicit Parser(const string &text) : text_(without_comments(text)) {}
-    std::unique_ptr<Module> run();
-
-  private:
-    string text_;
-    size_t at_ = 0;
-    int line_ = 1;
-    std::unique_ptr<Module> module_ = std::make_unique<Module>();
-    std::map<string, Symbol> dynamic_; // .extern .shared arrays: they begin where the static ones end
-    // of the kernel at hand
-    Kernel *kernel_ = nullptr;
-    vector<std::map<string, Register>> scopes_;
-    std::map<string, Symbol> symbols_;
-    std::map<string, int> labels_;
-    vector<std::pair<size_t, string>> branches_; // instruction, label
-
-    [[noreturn]] void refuse(const string &what) const
-    {
-        throw Unsupported("PTX line " + std::to_string(line_) + ": " + what);
-    }
-    static string without_comments(const string &);
-    string statement(char &end);
-    uint32_t new_slot(unsigned bits);
-    const Register *find_register(const string &) const;
-    bool find_symbol(const string &, Symbol &) const;
-    Operand constant(uint64_t value, uint8_t bits);
-    Operand special(Special);
-    Operand operand(const string &, Type);
-    Operand address(const string &);
-    void variable(const string &);
-    void initialise(const string &, uint8_t *to, uint64_t bytes, unsigned element);
-    void registers(const string &);
-    void instruction(string);
-    void entry(const string &header);
-    void entry_header(const string &header);
-    void body();
-};
-
-string Parser::without_comments(const string &text)
-{
-    string out;
-    for (size_t i = 0; i < text.size(); i++) {
-        if (text.compare(i, 2, "//") == 0) {
-            i = std::min(text.find('\n', i), text.size() - 1);
-            out += '\n';
-        } else if (text.compare(i, 2, "/*") == 0) {
-            size_t end = std::min(text.find("*/", i + 2), text.size() - 2);
-            for (; i < end + 1; i++)
-                if (text[i] == '\n')
-                    out += '\n';
-        } else {
-            out += text[i];
-        }
-    }
-    return out;
-}
 
 // The next statement without its end. Braces of operands and initialisers belong to the statement: they
 // follow text.
@@ -185,137 +39,6 @@ string Parser::statement(char &end)
     }
     end = 0;
     return trimmed(s);
-}
-
-uint32_t Parser::new_slot(unsigned bits)
-{
-    uint32_t slot = kernel_->register_bytes;
-    kernel_->register_bytes += std::max(64u, unsigned(LANES) * bits / 8);
-    return slot;
-}
-
-const Register *Parser::find_register(const string &name) const
-{
-    for (size_t i = scopes_.size(); i--;) {
-        auto found = scopes_[i].find(name);
-        if (found != scopes_[i].end())
-            return &found->second;
-    }
-    return nullptr;
-}
-
-bool Parser::find_symbol(const string &name, Symbol &symbol) const
-{
-    const std::map<string, Symbol> *const tables[] = {&symbols_, &dynamic_, &module_->globals};
-    for (const auto *table : tables) {
-        auto found = table->find(name);
-        if (found == table->end())
-            continue;
-        symbol = found->second;
-        if (table == &dynamic_)
-            symbol.address = (kernel_->shared_bytes + 15) / 16 * 16;
-        return true;
-    }
-    return false;
-}
-
-Operand Parser::constant(uint64_t value, uint8_t bits)
-{
-    Operand o;
-    o.bits = bits;
-    for (const Constant &c : kernel_->constants)
-        if (c.value == value && c.bits == bits) {
-            o.slot = c.slot;
-            return o;
-        }
-    o.slot = new_slot(bits);
-    kernel_->constants.push_back({o.slot, bits, value});
-    return o;
-}
-
-Operand Parser::special(Special which)
-{
-    Operand o;
-    for (const SpecialSlot &s : kernel_->specials)
-        if (s.which == which) {
-            o.slot = s.slot;
-            return o;
-        }
-    o.slot = new_slot(32);
-    kernel_->specials.push_back({o.slot, which});
-    return o;
-}
-
-Operand Parser::address(const string &text)
-{
-    Operand o;
-    o.form = Form::ADDRESS;
-    string inner = trimmed(text.substr(1, text.find(']') - 1));
-    size_t plus = inner.find('+');
-    string base = trimmed(inner.substr(0, plus));
-    if (plus != string::npos)
-        o.offset = strtoll(trimmed(inner.substr(plus + 1)).c_str(), nullptr, 0);
-    Symbol symbol;
-    if (const Register *r = find_register(base)) {
-        o.slot = r->slot;
-        o.bits = r->bits;
-    } else if (find_symbol(base, symbol)) {
-        o.offset += int64_t(symbol.address);
-    } else if (isdigit(base[0])) {
-        o.offset += strtoll(base.c_str(), nullptr, 0);
-    } else {
-        refuse("unknown name '" + base + "'");
-    }
-    return o;
-}
-
-Operand Parser::operand(const string &s, Type type)
-{
-    Operand o;
-    if (s.empty())
-        refuse("an empty operand");
-    size_t bar = s.find('|');
-    if (s[0] == '{' || bar != string::npos) {
-        o.form = Form::VECTOR;
-        vector<string> parts = bar == string::npos
-                                   ? split(s.substr(1, s.rfind('}') - 1))
-                                   : vector<string>{trimmed(s.substr(0, bar)), trimmed(s.substr(bar + 1))};
-        for (const string &part : parts)
-            o.parts.push_back(operand(part, type));
-        return o;
-    }
-    if (s[0] == '[')
-        return address(s);
-    if (s == "_") {
-        o.form = Form::SINK;
-        return o;
-    }
-    bool negated = s[0] == '!';
-    string name = negated ? s.substr(1) : s;
-    if (const Register *r = find_register(name)) {
-        o.slot = r->slot;
-        o.bits = r->bits;
-        o.negated = negated;
-        return o;
-    }
-    auto found = SPECIALS.find(name);
-    if (found != SPECIALS.end())
-        return special(found->second);
-    uint8_t bits = type.bits;
-    if (name[0] == '0' && strchr("fFdD", name[1]) && name[1])
-        return constant(strtoull(name.c_str() + 2, nullptr, 16), strchr("fF", name[1]) ? 32 : 64);
-    if (isdigit(name[0]))
-        return constant(strtoull(name.c_str(), nullptr, 0), bits);
-    if (name[0] == '-')
-        return constant(uint64_t(strtoll(name.c_str(), nullptr, 0)), bits);
-    Symbol symbol;
-    if (find_symbol(name, symbol))
-        return constant(symbol.address, 64);
-    if (name[0] == '%')
-        refuse("unknown special register '" + name + "'");
-    o.form = Form::LABEL;
-    branches_.push_back({kernel_->code.size(), name});
-    return o;
 }
 
 void Parser::initialise(const string &list, uint8_t *to, uint64_t bytes, unsigned element)
@@ -354,8 +77,10 @@ void Parser::variable(const string &s)
     uint64_t bytes = count * type.bits / 8;
     align = align ? align : type.bits / 8;
     if (s.find(".shared") != string::npos || s.find(".local") != string::npos) {
-        if (!kernel_)
-            refuse("a shared variable outside of kernels: '" + name + "'");
+        if (!kernel_) {
+            shared_[name] = s;
+            return;
+        }
         bool shared = s.find(".shared") != string::npos;
         uint32_t &size = shared ? kernel_->shared_bytes : kernel_->local_bytes;
         size = uint32_t((size + align - 1) / align * align);
@@ -390,23 +115,6 @@ void Parser::registers(const string &s)
     }
 }
 
-// The type that an immediate has as the next operand: not every operand is of the instruction's type.
-static Type immediate_type(const Instruction &in, const string &part)
-{
-    const string &opcode = in.words[0];
-    const size_t index = in.args.size();
-    Type type = in.source_type;
-    bool amount = ((opcode == "shl" || opcode == "shr" || opcode == "bfe") && index >= 2) ||
-                  (opcode == "bfi" && index >= 3);
-    if (amount)
-        type.bits = 32;
-    if (opcode == "mad" && index == 3 && in.words[1] == "wide")
-        type.bits = uint8_t(type.bits * 2);
-    if (opcode == "mov" && part[0] == '{')
-        type.bits = uint8_t(type.bits / split(part.substr(1, part.size() - 2)).size());
-    return type;
-}
-
 void Parser::instruction(string s)
 {
     Instruction in;
@@ -425,6 +133,8 @@ void Parser::instruction(string s)
     size_t space = s.find_first_of(" \t\n");
     string opcode = s.substr(0, space);
     in.words = words_of(opcode, ".");
+    if (in.words[0] == "call")
+        return call(s.substr(space), std::move(in));
     int types = 0;
     for (const string &word : in.words) {
         Type type;
@@ -444,6 +154,8 @@ void Parser::instruction(string s)
     if (space != string::npos)
         for (const string &part : split(s.substr(space)))
             in.args.push_back(operand(part, immediate_type(in, part)));
+    if (in.space == Space::PARAM && address_space_ == Space::LOCAL)
+        in.space = Space::LOCAL; // of a call, not of the kernel
     for (size_t i = 0; i < in.args.size() && i < 5; i++)
         in.slots[i] = in.args[i].slot;
     try {
@@ -454,31 +166,49 @@ void Parser::instruction(string s)
     kernel_->code.push_back(std::move(in));
 }
 
+Piece Parser::local_variable(const string &name, uint32_t align, uint32_t bytes)
+{
+    uint32_t at = (kernel_->local_bytes + align - 1) / align * align;
+    kernel_->local_bytes = at + bytes;
+    symbols_[name] = {Space::LOCAL, at, bytes};
+    return {at, bytes};
+}
+
+// .param .align 4 .b8 name[16], .param .b32 name ...: of the kernel, or the formal ones of a function
+void Parser::parameters(const string &list, vector<Piece> *formal)
+{
+    for (const string &p : split(list)) {
+        size_t bracket = p.find('[');
+        vector<string> words = words_of(p.substr(0, bracket), " \t\n");
+        Type type;
+        uint32_t align = 0, count = bracket == string::npos ? 1 : uint32_t(atoi(p.c_str() + bracket + 1));
+        bool pointer = false, typed = false;
+        for (size_t i = 0; i < words.size(); i++) {
+            pointer |= words[i] == ".ptr";
+            if (words[i] == ".align" && !pointer)
+                align = uint32_t(atoi(words[i + 1].c_str()));
+            typed = (words[i][0] == '.' && !typed && type_named(words[i].substr(1), type)) || typed;
+        }
+        align = align ? align : type.bits / 8;
+        uint32_t bytes = count * type.bits / 8;
+        if (formal) {
+            formal->push_back(local_variable(words.back(), align, bytes));
+            continue;
+        }
+        uint32_t at = (kernel_->parameter_bytes + align - 1) / align * align;
+        kernel_->parameters.push_back({at, bytes});
+        symbols_[words.back()] = {Space::PARAM, at, bytes};
+        kernel_->parameter_bytes = at + bytes;
+    }
+}
+
 void Parser::entry_header(const string &header)
 {
     size_t name_at = header.find(".entry") + 6, open = header.find('(', name_at);
     kernel_->name = trimmed(words_of(header.substr(name_at, open - name_at), " \t\n").at(0));
     size_t close = open == string::npos ? name_at : header.find(')', open);
     if (open != string::npos)
-        for (const string &p : split(header.substr(open + 1, close - open - 1))) {
-            size_t bracket = p.find('[');
-            vector<string> words = words_of(p.substr(0, bracket), " \t\n");
-            Type type;
-            uint32_t align = 0, count = bracket == string::npos ? 1 : uint32_t(atoi(p.c_str() + bracket + 1));
-            bool pointer = false, typed = false;
-            for (size_t i = 0; i < words.size(); i++) {
-                pointer |= words[i] == ".ptr";
-                if (words[i] == ".align" && !pointer)
-                    align = uint32_t(atoi(words[i + 1].c_str()));
-                typed = (words[i][0] == '.' && !typed && type_named(words[i].substr(1), type)) || typed;
-            }
-            align = align ? align : type.bits / 8;
-            uint32_t at = (kernel_->parameter_bytes + align - 1) / align * align,
-                     bytes = count * type.bits / 8;
-            kernel_->parameters.push_back({at, bytes});
-            symbols_[words.back()] = {Space::PARAM, at, bytes};
-            kernel_->parameter_bytes = at + bytes;
-        }
+        parameters(header.substr(open + 1, close - open - 1), nullptr);
     size_t limit = header.find(".maxntid", close);
     if (limit != string::npos) {
         kernel_->max_threads = 1;
@@ -507,6 +237,9 @@ void Parser::body()
             registers(s);
         } else if (s.compare(0, 7, ".shared") == 0 || s.compare(0, 6, ".local") == 0) {
             variable(s);
+        } else if (s.compare(0, 6, ".param") == 0) {
+            vector<Piece> pieces;
+            parameters(s, &pieces);
         } else if (s[0] == '.') {
             if (s.compare(0, 7, ".pragma") != 0)
                 refuse("unknown directive '" + s + "'");
@@ -523,19 +256,31 @@ void Parser::entry(const string &header)
     symbols_.clear();
     labels_.clear();
     branches_.clear();
+    calls_.clear();
+    function_.clear();
+    for (auto &f : functions_)
+        f.second.first = -1;
     scopes_.assign(1, {});
     entry_header(header);
     body();
-    for (const auto &branch : branches_) {
-        auto found = labels_.find(branch.second);
+    resolve_branches(0);
+    resolve_calls();
+    module_->kernels[kernel->name] = std::move(kernel);
+    kernel_ = nullptr;
+}
+
+// Of a kernel or function whose first branch this is: its labels are its own.
+void Parser::resolve_branches(size_t first)
+{
+    for (size_t i = first; i < branches_.size(); i++) {
+        auto found = labels_.find(branches_[i].second);
         if (found == labels_.end())
-            refuse("unknown name '" + branch.second + "' in " + kernel_->name);
-        for (Operand &o : kernel_->code[branch.first].args)
+            refuse("unknown name '" + branches_[i].second + "' in " + kernel_->name);
+        for (Operand &o : kernel_->code[branches_[i].first].args)
             if (o.form == Form::LABEL)
                 o.offset = found->second;
     }
-    module_->kernels[kernel->name] = std::move(kernel);
-    kernel_ = nullptr;
+    labels_.clear();
 }
 
 std::unique_ptr<Module> Parser::run()
@@ -546,6 +291,8 @@ std::unique_ptr<Module> Parser::run()
             return std::move(module_);
         if (end == '{' && s.find(".entry") != string::npos)
             entry(s);
+        else if (end == '{' && s.find(".func") != string::npos)
+            remember_function(s);
         else if (end == '{')
             refuse("a block that is no kernel: '" + s.substr(0, 60) + "'");
         else if (s.find(".shared") != string::npos || s.find(".global") != string::npos ||
@@ -553,8 +300,6 @@ std::unique_ptr<Module> Parser::run()
             variable(s);
     }
 }
-
-} // namespace
 
 Module::~Module()
 {

@@ -41,7 +41,9 @@ struct Operand {
 struct Warp;
 struct Instruction;
 using Run = void (*)(Warp &, const Instruction &);
-enum class Flow : uint8_t { NEXT, BRANCH, EXIT, BARRIER };
+enum class Flow : uint8_t { NEXT, BRANCH, CALL, RETURN, EXIT, BARRIER };
+/* FRESH reads past the first-level cache; the others are in the memory model's sense. */
+enum class Order : uint8_t { WEAK, FRESH, RELAXED, ACQUIRE, RELEASE, BOTH };
 
 struct Instruction {
     Run run = nullptr;
@@ -51,6 +53,8 @@ struct Instruction {
     bool guard_negated = false;
     Space space = Space::GENERIC;
     uint8_t vector = 1;
+    Order order = Order::WEAK;
+    uint8_t strength = 0; /* 0: weak; 1: strong within the block; 2: within the device */
     Type type, source_type;
     int mode = 0; /* whatever the decoder and run() of this opcode agree on */
     std::vector<Operand> args;
@@ -105,6 +109,15 @@ struct SpecialSlot {
     Special which;
 };
 
+/* Bytes of a thread's local memory that go from caller to function, and back. */
+struct Copy {
+    uint32_t from, to, bytes;
+};
+struct Call {
+    uint32_t target; /* instruction */
+    std::vector<Copy> arguments, results;
+};
+
 /* What ptxas made of the kernel, from the cubin beside the PTX; registers is 0 where there is no such cubin.
  */
 struct Resources {
@@ -120,6 +133,7 @@ struct Kernel {
     std::vector<Instruction> code;
     std::vector<Constant> constants;
     std::vector<SpecialSlot> specials;
+    std::vector<Call> calls; /* Instruction::mode of a call says which */
     Resources resources;
     uint32_t dynamic_limit = 48 * 1024; /* raised by cuFuncSetAttribute */
 };

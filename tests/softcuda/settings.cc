@@ -13,19 +13,24 @@ namespace
 struct Variable {
     const char *name;
     uint64_t otherwise, least, most;
-    bool words; // eager and lazy count as 0 and 1; else a number
+    const char *const *words; // that stand for 0, 1 ...; else a number
 };
 
+const char *const STREAM_MODES[] = {"eager", "lazy", "random", nullptr};
+const char *const STATISTICS_MODES[] = {"none", "table", "json", nullptr};
+
 // In the order of Setting.
-const Variable VARIABLES[] = {{"SOFTCUDA_ARCH", 80, 75, 120, false},
-                              {"SOFTCUDA_DEVICES", 1, 0, 16, false},
-                              {"SOFTCUDA_SMS", 2, 1, 1024, false},
-                              {"SOFTCUDA_MEMORY", uint64_t(8) << 30, 0, UINT64_MAX, false},
-                              {"SOFTCUDA_FAIL_ALLOC", 0, 0, UINT64_MAX, false},
-                              {"SOFTCUDA_DRIVER_VERSION", 13000, 1000, 99990, false},
-                              {"SOFTCUDA_CHECK", 0, 0, 1, false},
-                              {"SOFTCUDA_SEED", 1, 0, UINT64_MAX, false},
-                              {"SOFTCUDA_STREAMS", 0, 0, 1, true}};
+const Variable VARIABLES[] = {{"SOFTCUDA_ARCH", 80, 75, 120, nullptr},
+                              {"SOFTCUDA_DEVICES", 1, 0, 16, nullptr},
+                              {"SOFTCUDA_SMS", 2, 1, 1024, nullptr},
+                              {"SOFTCUDA_MEMORY", uint64_t(8) << 30, 0, UINT64_MAX, nullptr},
+                              {"SOFTCUDA_FAIL_ALLOC", 0, 0, UINT64_MAX, nullptr},
+                              {"SOFTCUDA_DRIVER_VERSION", 13000, 1000, 99990, nullptr},
+                              {"SOFTCUDA_CHECK", 0, 0, 1, nullptr},
+                              {"SOFTCUDA_SEED", 1, 0, UINT64_MAX, nullptr},
+                              {"SOFTCUDA_STREAMS", 0, 0, 2, STREAM_MODES},
+                              {"SOFTCUDA_APPROX", 0, 0, UINT64_MAX, nullptr},
+                              {"SOFTCUDA_STATS", 0, 0, 2, STATISTICS_MODES}};
 const uint64_t ARCHITECTURES[] = {75, 80, 86, 89, 90, 100, 120};
 
 // False if the text is nothing that the variable may be.
@@ -35,11 +40,13 @@ bool read(const Variable &variable, uint64_t *value)
     *value = variable.otherwise;
     if (!text || !*text)
         return true;
-    if (variable.words) {
-        bool second = strcmp(text, "lazy") == 0;
-        *value = second;
-        return second || strcmp(text, "eager") == 0;
-    }
+    for (int i = 0; variable.words && variable.words[i]; i++)
+        if (strcmp(text, variable.words[i]) == 0) {
+            *value = uint64_t(i);
+            return true;
+        }
+    if (variable.words)
+        return false;
     char *end;
     *value = strtoull(text, &end, 0);
     return *end == '\0' && *text != '-' && *value >= variable.least && *value <= variable.most;
@@ -91,8 +98,8 @@ bool settings_are_good()
             fprintf(stderr, "softcuda: %s is '%s', not 75, 80, 86, 89, 90, 100 or 120\n", variable.name,
                     getenv(variable.name));
         else if (variable.words)
-            fprintf(stderr, "softcuda: %s is '%s', not eager or lazy\n", variable.name,
-                    getenv(variable.name));
+            fprintf(stderr, "softcuda: %s is '%s', not %s, %s or %s\n", variable.name, getenv(variable.name),
+                    variable.words[0], variable.words[1], variable.words[2]);
         else
             fprintf(stderr, "softcuda: %s is '%s', not a number of %llu ... %llu\n", variable.name,
                     getenv(variable.name), (unsigned long long)variable.least,

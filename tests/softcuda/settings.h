@@ -13,10 +13,16 @@ enum class Setting {
     memory,         // SOFTCUDA_MEMORY: bytes
     fail_alloc,     // SOFTCUDA_FAIL_ALLOC: number of the allocation that fails, from 1; 0 = none
     driver_version, // SOFTCUDA_DRIVER_VERSION: 13000 = 13.0
-    check,          // SOFTCUDA_CHECK: 1 = blocks in a seeded order, and reports
-    seed,           // SOFTCUDA_SEED: of that order
-    lazy            // SOFTCUDA_STREAMS: eager = work runs when it is enqueued, lazy = when somebody waits
+    check,          // SOFTCUDA_CHECK: 1 = blocks interleaved in a seeded order, and reports
+    seed,           // SOFTCUDA_SEED: of that order, and of random streams
+    streams,        // SOFTCUDA_STREAMS: when work runs, a StreamMode by its name
+    approx,         // SOFTCUDA_APPROX: 0 = nearest results of .approx, else the seed of allowed ones
+    statistics      // SOFTCUDA_STATS: none; table or json to stderr at the context's or process's end
 };
+
+// When it is enqueued; when somebody waits; or in between, of all streams in a seeded order.
+enum StreamMode { EAGER, LAZY, RANDOM };
+enum StatisticsMode { NO_STATISTICS, TABLE, JSON };
 
 uint64_t setting(Setting which);
 // Devices that CUDA_VISIBLE_DEVICES leaves: those of its list up to the first that there is not; all without

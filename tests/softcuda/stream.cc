@@ -1,10 +1,11 @@
 // Streams, events and graphs. A stream is a queue: eager ones run their work at once, lazy ones when somebody
-// waits.
+// waits, random ones a piece now and then.
 #include "tests/softcuda/driver.h"
 
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <random>
 
 namespace softcuda
 {
@@ -21,12 +22,17 @@ std::set<CUstream_st *> &streams()
     return all;
 }
 
+static CUstream_st *default_stream()
+{
+    static CUstream_st stream;
+    streams().insert(&stream);
+    return &stream;
+}
+
 CUstream_st *stream_of(CUstream handle)
 {
-    static CUstream_st fallback;
-    streams().insert(&fallback);
     bool standard = !handle || handle == CU_STREAM_LEGACY || handle == CU_STREAM_PER_THREAD;
-    return standard ? &fallback : handle;
+    return standard ? default_stream() : handle;
 }
 
 CUresult report(const Fault &fault)
@@ -35,19 +41,68 @@ CUresult report(const Fault &fault)
     return current()->error = CUresult(fault.code);
 }
 
-CUresult drain(CUstream_st *stream, uint64_t mark)
+static CUstream_st *at_work;
+
+CUstream_st *running_stream()
 {
-    while (stream->done < mark && !stream->queue.empty()) {
-        Work work = std::move(stream->queue.front());
-        stream->queue.pop_front();
-        stream->done++;
-        try {
-            work();
-        } catch (const Fault &fault) {
-            return report(fault);
-        }
+    return at_work;
+}
+
+// Whatever is no launch of a kernel lies between those before and after it.
+static void run_piece(const Work &work)
+{
+    at_work->launches = false;
+    work();
+    if (!at_work->launches)
+        at_work->launched = nullptr;
+}
+
+static CUresult run_next(CUstream_st *stream)
+{
+    Work work = std::move(stream->queue.front());
+    stream->queue.pop_front();
+    stream->running = true;
+    CUstream_st *outer = at_work;
+    at_work = stream;
+    CUresult result = CUDA_SUCCESS;
+    try {
+        run_piece(work);
+    } catch (const Fault &fault) {
+        result = report(fault);
+    }
+    at_work = outer;
+    stream->running = false;
+    stream->done++;
+    return result;
+}
+
+// In random mode: pieces of work of any streams, as often as a coin says.
+static CUresult wander()
+{
+    static std::mt19937_64 random(setting(Setting::seed));
+    while (setting(Setting::streams) == RANDOM && random() % 2) {
+        std::vector<CUstream_st *> ready;
+        for (CUstream_st *s : streams())
+            if (!s->queue.empty() && !s->running)
+                ready.push_back(s);
+        if (ready.empty())
+            break;
+        if (CUresult r = run_next(ready[random() % ready.size()]))
+            return r;
     }
     return CUDA_SUCCESS;
+}
+
+CUresult drain(CUstream_st *stream, uint64_t mark)
+{
+    for (;;) {
+        if (CUresult r = wander())
+            return r;
+        if (stream->done >= mark || stream->queue.empty() || stream->running)
+            return CUDA_SUCCESS;
+        if (CUresult r = run_next(stream))
+            return r;
+    }
 }
 
 CUresult drain_all()
@@ -58,16 +113,40 @@ CUresult drain_all()
     return CUDA_SUCCESS;
 }
 
+CUresult progress(CUstream_st *stream)
+{
+    CUresult r = wander();
+    return r || stream->queue.empty() || stream->running ? r : run_next(stream);
+}
+
+// A piece of work behind what other streams have queued so far.
+static Work after(std::vector<std::pair<CUstream_st *, uint64_t>> marks, Work work)
+{
+    return [marks, work] {
+        for (const auto &m : marks)
+            if (CUresult r = drain(m.first, m.second))
+                throw Fault{int(r), "a stream waited for one that failed"};
+        work();
+    };
+}
+
 CUresult enqueue(CUstream handle, Work work)
 {
     CUstream_st *stream = stream_of(handle);
+    if (stream->destroyed)
+        return CUDA_ERROR_INVALID_HANDLE;
     if (stream->capture) {
         stream->capture->nodes.push_back(std::move(work));
         return CUDA_SUCCESS;
     }
-    stream->queue.push_back(std::move(work));
+    std::vector<std::pair<CUstream_st *, uint64_t>> marks;
+    for (CUstream_st *s : streams())
+        if ((stream == default_stream() || s == default_stream()) && s->blocking && stream->blocking &&
+            s != stream && s->done < s->queued)
+            marks.push_back({s, s->queued});
+    stream->queue.push_back(marks.empty() ? std::move(work) : after(std::move(marks), std::move(work)));
     stream->queued++;
-    return setting(Setting::lazy) ? CUDA_SUCCESS : drain(stream, stream->queued);
+    return setting(Setting::streams) == EAGER ? drain(stream, stream->queued) : wander();
 }
 
 } // namespace softcuda
@@ -76,10 +155,11 @@ using namespace softcuda;
 
 extern "C" {
 
-CUresult cuStreamCreate(CUstream *stream, unsigned)
+CUresult cuStreamCreate(CUstream *stream, unsigned flags)
 {
     return guarded([&] {
         *stream = new CUstream_st;
+        (*stream)->blocking = !(flags & CU_STREAM_NON_BLOCKING);
         streams().insert(*stream);
         return CUDA_SUCCESS;
     });
@@ -91,9 +171,13 @@ CUresult cuStreamCreateWithPriority(CUstream *stream, unsigned flags, int)
 CUresult cuStreamDestroy(CUstream stream)
 {
     return guarded([&] {
+        if (stream->destroyed)
+            return CUDA_ERROR_INVALID_HANDLE;
         CUresult result = drain(stream, stream->queued);
         streams().erase(stream);
-        delete stream;
+        stream->destroyed = true; // not deleted: events and work of other streams may still name it
+        static std::vector<std::unique_ptr<CUstream_st>> graves;
+        graves.emplace_back(stream);
         return result;
     });
 }
@@ -106,7 +190,12 @@ CUresult cuStreamSynchronize(CUstream stream)
 }
 CUresult cuStreamQuery(CUstream stream)
 {
-    return guarded([&] { return stream_of(stream)->queue.empty() ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY; });
+    return guarded([&] {
+        CUstream_st *s = stream_of(stream);
+        bool ready = s->queue.empty();
+        CUresult r = progress(s);
+        return r || ready ? r : CUDA_ERROR_NOT_READY;
+    });
 }
 CUresult cuCtxSynchronize()
 {
@@ -151,7 +240,12 @@ CUresult cuEventSynchronize(CUevent event)
 }
 CUresult cuEventQuery(CUevent event)
 {
-    return guarded([&] { return !event->recorded || event->happened ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY; });
+    return guarded([&] {
+        if (!event->recorded || event->happened)
+            return CUDA_SUCCESS;
+        CUresult r = progress(event->stream);
+        return r ? r : CUDA_ERROR_NOT_READY;
+    });
 }
 CUresult cuEventElapsedTime(float *ms, CUevent start, CUevent end)
 {
@@ -174,10 +268,7 @@ CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned)
         }
         CUstream_st *other = event->stream;
         uint64_t mark = event->mark;
-        return !other ? CUDA_SUCCESS : enqueue(stream, [other, mark] {
-            if (CUresult r = drain(other, mark))
-                throw Fault{int(r), "a stream waited for one that failed"};
-        });
+        return other ? enqueue(stream, after({{other, mark}}, [] {})) : CUDA_SUCCESS;
     });
 }
 
@@ -222,7 +313,7 @@ CUresult cuGraphLaunch(CUgraphExec exec, CUstream stream)
         std::vector<Work> nodes = exec->nodes;
         return enqueue(stream, [nodes] {
             for (const Work &node : nodes)
-                node();
+                run_piece(node);
         });
     });
 }

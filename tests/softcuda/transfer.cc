@@ -10,17 +10,19 @@ using namespace softcuda;
 static uint8_t *device_range(CUdeviceptr at, size_t bytes)
 {
     if (bytes && !memory().find(at).holds(at, bytes))
-        throw Fault{CUDA_ERROR_INVALID_VALUE, "a copy or fill of " + std::to_string(bytes) + " bytes at " +
-                                                  std::to_string(at) + " leaves its allocation"};
+        throw Fault{CUDA_ERROR_INVALID_VALUE,
+                    "a copy or fill of " + std::to_string(bytes) + " bytes at " + std::to_string(at) +
+                        (memory().was_freed(at) ? " is in freed memory" : " leaves its allocation")};
     return reinterpret_cast<uint8_t *>(uintptr_t(at));
 }
 
-// Memory may be freed only when no stream will still touch it.
+// Waits for the default stream, and so for the streams that wait for it; not for the others, as on a card.
 static CUresult synchronous(CUstream stream, Work work)
 {
     return guarded([&] {
         CUresult r = enqueue(stream, std::move(work));
-        return r ? r : drain_all();
+        CUstream_st *s = stream_of(stream);
+        return r ? r : drain(s, s->queued);
     });
 }
 static CUresult asynchronous(CUstream stream, Work work)
@@ -60,7 +62,7 @@ CUresult cuMemAlloc(CUdeviceptr *p, size_t n)
 }
 CUresult cuMemFree(CUdeviceptr p)
 {
-    return guarded([&] {
+    return guarded([&] { // only when no stream will still touch it
         CUresult r = drain_all();
         return r ? r : p == 0 || memory().release(p) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
     });

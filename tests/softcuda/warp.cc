@@ -7,9 +7,6 @@
 namespace softcuda
 {
 
-// A warp that spins on what another warp will write gives way after so many instructions.
-constexpr int TURN = 1 << 16;
-
 void Warp::fault(int code, int lane, const std::string &what) const
 {
     const uint32_t *index = block->index;
@@ -20,11 +17,9 @@ void Warp::fault(int code, int lane, const std::string &what) const
                           "]"};
 }
 
-// Runs until every lane has exited or waits, or the turn is over.
-void Warp::run()
+void Warp::run(int turn)
 {
     const Instruction *code = block->launch->kernel->code.data();
-    int turn = TURN;
     while (uint32_t ready = live & ~waiting) {
         uint32_t here = ~0u, next = ~0u, group = 0;
         for (uint32_t left = ready; left; left &= left - 1)
@@ -51,6 +46,8 @@ void Warp::run()
             here++;
             if (!mask)
                 continue;
+            if (block->counts)
+                block->counts->count(*this, *at, here - 1);
             switch (at->flow) {
             case Flow::NEXT:
                 at->run(*this, *at);
@@ -62,18 +59,27 @@ void Warp::run()
                 else
                     split = mask;
                 break;
+            case Flow::CALL:
+                enter(here);
+                target = block->launch->kernel->calls[size_t(at->mode)].target;
+                if (mask == group)
+                    here = target;
+                else
+                    split = mask;
+                break;
+            case Flow::RETURN:
+                leave();
+                group &= ~mask;
+                next = 0; // they may have gone back to before the others
+                break;
             case Flow::EXIT:
                 live &= ~mask;
                 group &= ~mask;
                 break;
             case Flow::BARRIER:
-                if (waiting && barrier_pc != here && block->checked)
-                    fault(CUDA_ERROR_LAUNCH_FAILED, __builtin_ctz(mask),
-                          "divergent barrier: lanes of a warp wait at different ones");
-                barrier_pc = here;
-                waiting |= mask;
+                block->arrive(*this, here);
                 for_active(*this, [&](int lane) { pc[lane] = here; });
-                group &= ~mask;
+                group &= ~waiting;
                 break;
             }
         }
@@ -86,119 +92,46 @@ void Warp::run()
     }
 }
 
-static uint32_t special_value(const Launch &launch, const uint32_t *index, uint32_t thread, Special which)
+static void copy_pieces(const Warp &w, int lane, const std::vector<Copy> &copies)
 {
-    const uint32_t *n = launch.block, lane = thread % LANES;
-    switch (which) {
-    case Special::TID_X:
-        return thread % n[0];
-    case Special::TID_Y:
-        return thread / n[0] % n[1];
-    case Special::TID_Z:
-        return thread / n[0] / n[1];
-    case Special::LANEID:
-        return lane;
-    case Special::WARPID:
-        return thread / LANES;
-    case Special::LANEMASK_EQ:
-        return 1u << lane;
-    case Special::LANEMASK_LT:
-        return (1u << lane) - 1;
-    case Special::LANEMASK_LE:
-        return (2u << lane) - 1;
-    case Special::LANEMASK_GT:
-        return ~((2u << lane) - 1);
-    case Special::LANEMASK_GE:
-        return ~((1u << lane) - 1);
-    case Special::DYNAMIC_SMEM:
-        return launch.dynamic_bytes;
-    case Special::SMID:
-        return 0;
-    default:
-        break;
-    }
-    int which_axis = (int(which) - int(Special::CTAID_X)) % 3;
-    if (which <= Special::CTAID_Z)
-        return index[which_axis];
-    return which <= Special::NTID_Z ? n[which_axis] : launch.grid[which_axis];
+    uint8_t *local =
+        w.block->local.data() + size_t(w.base + uint32_t(lane)) * w.block->launch->kernel->local_bytes;
+    for (const Copy &c : copies)
+        memcpy(local + c.to, local + c.from, c.bytes);
 }
 
-Block::Block(const Launch &l, bool check)
-    : launch(&l), checked(check), threads(l.block[0] * l.block[1] * l.block[2])
+void Warp::enter(uint32_t back)
 {
-    const Kernel &kernel = *l.kernel;
-    shared.resize((kernel.shared_bytes + 15) / 16 * 16 + l.dynamic_bytes);
-    local.resize(size_t(kernel.local_bytes) * threads);
-    warps.resize((threads + LANES - 1) / LANES);
-    for (size_t i = 0; i < warps.size(); i++) {
-        Warp &w = warps[i];
-        w.block = this;
-        w.base = uint32_t(i) * LANES;
-        w.registers.resize(kernel.register_bytes);
-        for (const Constant &c : kernel.constants) {
-            Operand o;
-            o.slot = c.slot;
-            o.bits = c.bits;
-            for (int lane = 0; lane < LANES; lane++)
-                w.set(o, lane, c.value);
-        }
-    }
+    const Call *call = &block->launch->kernel->calls[size_t(at->mode)];
+    for_active(*this, [&](int lane) {
+        frames[lane].push_back({back, call});
+        copy_pieces(*this, lane, call->arguments);
+    });
 }
 
-void Block::run(uint64_t number)
+void Warp::leave()
 {
-    uint64_t left = number;
-    for (int axis = 0; axis < 3; axis++) {
-        index[axis] = uint32_t(left % launch->grid[axis]);
-        left /= launch->grid[axis];
-    }
-    memset(shared.data(), 0xA5, shared.size());
-    if (checked)
-        shadow.assign(shared.size(), Shadow());
-    for (Warp &w : warps) {
-        uint32_t count = std::min(threads - w.base, uint32_t(LANES));
-        w.live = count == LANES ? ~0u : (1u << count) - 1;
-        w.waiting = 0;
-        memset(w.pc, 0, sizeof w.pc);
-        for (const SpecialSlot &s : launch->kernel->specials)
-            for (uint32_t lane = 0; lane < LANES; lane++)
-                w.lanes<uint32_t>(s.slot)[lane] = special_value(*launch, index, w.base + lane, s.which);
-        for (int lane = 0; lane < LANES; lane++) {
-            w.open_copies[lane].clear();
-            w.groups[lane].clear();
+    for_active(*this, [&](int lane) {
+        if (frames[lane].empty()) {
+            live &= ~(1u << lane);
+            return;
         }
-    }
-    for (bool alive = true; alive;) {
-        bool all_wait = true;
-        alive = false;
-        for (Warp &w : warps) {
-            w.run();
-            alive |= w.live != 0;
-            all_wait &= (w.live & ~w.waiting) == 0;
-        }
-        if (alive && all_wait)
-            release_barrier();
-    }
+        Frame frame = frames[lane].back();
+        frames[lane].pop_back();
+        copy_pieces(*this, lane, frame.call->results);
+        pc[lane] = frame.pc;
+    });
 }
 
-// All live threads wait. In check mode they must wait at one barrier, and none may have left before.
-void Block::release_barrier()
+void Warp::advance(uint32_t met)
 {
-    const Warp *first = nullptr;
-    for (Warp &w : warps) {
-        uint32_t count = std::min(threads - w.base, uint32_t(LANES));
-        uint32_t all = count == LANES ? ~0u : (1u << count) - 1;
-        if (checked && w.live != all)
-            w.fault(CUDA_ERROR_LAUNCH_FAILED, __builtin_ctz(all & ~w.live),
-                    "divergent barrier: this thread has exited, others wait");
-        if (w.live && !first)
-            first = &w;
-        if (checked && w.live && w.barrier_pc != first->barrier_pc)
-            w.fault(CUDA_ERROR_LAUNCH_FAILED, 0, "divergent barrier: warps wait at different ones");
-        w.waiting = 0;
-        w.generation++;
-    }
-    generation++;
+    time++;
+    if (!block->ordering)
+        return;
+    std::vector<View *> views;
+    for (uint32_t left = met; left; left &= left - 1)
+        views.push_back(&block->views[base + uint32_t(__builtin_ctz(left))]);
+    Ordering::merge(views);
 }
 
 bool has(const Instruction &in, const char *modifier)

@@ -2,8 +2,11 @@
 #ifndef SOFTCUDA_WARP_H
 #define SOFTCUDA_WARP_H
 
+#include "tests/softcuda/delayed.h"
 #include "tests/softcuda/memory.h"
+#include "tests/softcuda/ordering.h"
 #include "tests/softcuda/ptx.h"
+#include "tests/softcuda/statistics.h"
 
 #include <deque>
 
@@ -22,15 +25,15 @@ struct Launch {
     Kernel *kernel;
     uint32_t grid[3], block[3];
     uint32_t dynamic_bytes;
+    bool programmatic; /* may begin before the launch in front of it in its stream is over */
     std::vector<uint8_t> parameters;
 };
 
-/* Who touched a byte of shared memory since when; generations count barriers of the block and of the warp. */
+/* Who touched a byte of shared memory at which time of its warp; 0: nobody. */
 struct Shadow {
-    uint32_t write_generation = 0, read_generation = 0;
-    uint32_t write_warp_generation = 0, read_warp_generation = 0;
-    uint16_t writer = 0, reader = 0;
-    bool initialised = false, pending = false, many_readers = false, many_warps = false;
+    uint32_t write_time = 0, read_time[2] = {0, 0}; /* the last readers of two warps */
+    uint16_t writer = 0, reader[2] = {0, 0};
+    bool pending = false, several = false; /* several: other lanes of the first reader's warp at its time */
 };
 
 struct AsyncCopy {
@@ -47,11 +50,18 @@ struct Warp {
     uint32_t live = 0;    /* not exited */
     uint32_t waiting = 0; /* at a barrier */
     uint32_t barrier_pc = 0;
-    uint32_t generation = 1; /* of bar.warp.sync */
-    uint32_t base = 0;       /* thread of lane 0 */
+    uint8_t barrier[LANES];   /* at which one */
+    uint32_t base = 0;        /* thread of lane 0 */
+    uint32_t time = 1;        /* counts the barriers of the warp and of the block */
+    uint32_t seen[MAX_WARPS]; /* the times of the block's warps up to which their accesses are visible */
     const Instruction *at = nullptr;
     Block *block = nullptr;
     Range recent; /* the allocation of the last access */
+    struct Frame {
+        uint32_t pc;
+        const Call *call;
+    };
+    std::vector<Frame> frames[LANES]; /* of the functions that a lane is in */
     std::vector<AsyncCopy> open_copies[LANES];
     std::deque<std::vector<AsyncCopy>> groups[LANES];
 
@@ -60,7 +70,10 @@ struct Warp {
     uint64_t get(const Operand &, int lane);
     void set(const Operand &, int lane, uint64_t value);
     [[noreturn]] void fault(int code, int lane, const std::string &what) const;
-    void run();
+    void run(int turn);           /* until every lane has exited or waits, or after so many instructions */
+    void enter(uint32_t back);    /* a function */
+    void leave();                 /* it, or the kernel */
+    void advance(uint32_t lanes); /* they have met at a barrier of the warp */
 };
 
 /* In the header: loads, stores and shuffles call them for every lane. */
@@ -97,25 +110,43 @@ inline void Warp::set(const Operand &o, int lane, uint64_t value)
     }
 }
 
+/* One of a block's 16 barriers. */
+struct Barrier {
+    bool used = false;
+    uint32_t expected = 0;          /* threads; 0: all that have not exited */
+    uint32_t arrived = 0;           /* without waiting */
+    uint32_t holding = 0;           /* threads that came with a true predicate */
+    uint32_t seen[MAX_WARPS] = {0}; /* by the warps that arrived */
+};
+enum BarrierMode { BAR_SYNC, BAR_ARRIVE, BAR_POPC, BAR_AND, BAR_OR }; /* Instruction::mode */
+constexpr int BARRIERS = 16;
+
 struct Block {
     const Launch *launch;
-    bool checked; /* SOFTCUDA_CHECK=1 */
-    uint32_t index[3];
+    Ordering *ordering; /* null unless SOFTCUDA_CHECK=1 */
+    Counts *counts;     /* null without SOFTCUDA_STATS */
+    uint32_t number = 0, index[3];
+    bool triggered = false; /* griddepcontrol.launch_dependents */
     uint32_t threads;
-    uint32_t generation = 1;
     std::vector<uint8_t> shared, local;
     std::vector<Shadow> shadow;
+    std::vector<View> views; /* of the threads */
     std::vector<Warp> warps;
+    Delayed delayed;
+    Barrier barriers[BARRIERS];
 
-    Block(const Launch &, bool check);
-    void run(uint64_t number);
+    Block(const Launch &, Ordering *, Counts *);
+    void start(uint64_t which, uint32_t number);
+    bool step(int turn); /* a turn of every warp; false when all threads have exited */
+    void arrive(Warp &, uint32_t here);
 
   private:
-    void release_barrier();
+    void release(int id);
+    bool complete(int id) const;
+    void check_whole() const;
 };
 
 /* The bytes of an access, after bounds, alignment and (in check mode) race checks; faults otherwise. */
-enum class Access { READ, WRITE, ATOMIC, ASYNC };
 uint8_t *resolve(Warp &, int lane, Space, uint64_t address, uint32_t bytes, Access);
 uint64_t address_of(Warp &, int lane, const Operand &);
 void check_shared(Warp &, int lane, uint64_t offset, uint32_t bytes, Access);
@@ -133,12 +164,14 @@ struct Opcode {
 };
 extern const std::vector<Opcode> ARITHMETIC, CONVERSIONS, ACCESSES, COLLECTIVES;
 
+void decode_approximation(Instruction &);
 bool has(const Instruction &, const char *modifier);
 /* Throws Unsupported for a modifier that is no type and not in the list of accepted words. */
 void accept(const Instruction &, const char *words);
 
-/* Runs all blocks; throws Fault. */
-void execute(const Launch &);
+/* Runs all blocks; throws Fault. In check mode, previous is the order of the launches in front that this one
+   may overlap, and becomes its own. */
+void execute(const Launch &, std::shared_ptr<Ordering> &previous);
 
 } // namespace softcuda
 #endif

@@ -89,3 +89,50 @@ extern "C" __global__ void dots(const int *a, int *out, int rounds)
         asm volatile("dp4a.s32.s32 %0, %1, %2, %0;" : "+r"(s) : "r"(x), "r"(r));
     out[i] = s;
 }
+
+// Functions that stay functions: arguments by value, by reference and as structs, in divergent code, nested.
+struct numbers {
+    int first, rest[3];
+};
+static __device__ __noinline__ int twice(int a, float *p)
+{
+    *p += 1;
+    return a * 2;
+}
+static __device__ __noinline__ numbers multiples(int a)
+{
+    numbers n = {a, {0, a, 2 * a}};
+    return n;
+}
+static __device__ __noinline__ int weighted(numbers n, float *p)
+{
+    int sum = n.first;
+    for (int i = 0; i < 3; i++)
+        sum += i * (n.rest[i] & 1 ? twice(n.rest[i], p) : n.rest[i]);
+    return sum;
+}
+extern "C" __global__ void functions(const int *a, int *out, int index)
+{
+    float counts[4] = {0, 0, 0, 0};
+    int v = a[threadIdx.x];
+    if (threadIdx.x % 3)
+        v = twice(v, counts + (index & 3)) + 1;
+    out[2 * threadIdx.x] = weighted(multiples(v), counts + (index & 3));
+    out[2 * threadIdx.x + 1] = (int)counts[index & 3];
+}
+
+// out[k][i]: the approximation k of a[i]
+extern "C" __global__ void approximations(const float *a, float *out, int n)
+{
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= n)
+        return;
+    asm("rcp.approx.f32 %0, %1;" : "=f"(out[i]) : "f"(a[i]));
+    asm("sqrt.approx.f32 %0, %1;" : "=f"(out[n + i]) : "f"(a[i]));
+    asm("rsqrt.approx.f32 %0, %1;" : "=f"(out[2 * n + i]) : "f"(a[i]));
+    asm("ex2.approx.f32 %0, %1;" : "=f"(out[3 * n + i]) : "f"(a[i]));
+    asm("lg2.approx.f32 %0, %1;" : "=f"(out[4 * n + i]) : "f"(a[i]));
+    asm("sin.approx.f32 %0, %1;" : "=f"(out[5 * n + i]) : "f"(a[i]));
+    asm("cos.approx.f32 %0, %1;" : "=f"(out[6 * n + i]) : "f"(a[i]));
+    asm("div.full.f32 %0, %1, %2;" : "=f"(out[7 * n + i]) : "f"(a[i]), "f"(3.0f));
+}

@@ -1,0 +1,436 @@
+// The software CUDA driver has to see planted faults, and nothing in the same code without them.
+#include <criterion/criterion.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef SOFTCUDA_LIBRARY
+
+#include "tests/support/softcuda/driver.h"
+
+enum error {
+    NOTHING = 0,
+    INVALID_VALUE = 1,
+    NOT_READY = 600,
+    NOT_SUPPORTED = 801,
+    ILLEGAL_ADDRESS = 700,
+    MISALIGNED = 716,
+    LAUNCH_FAILED = 719
+};
+
+// The kernel's fault gives the error, which sticks; without the fault there is none.
+static void planted(const char *image, const char *name, unsigned blocks, enum error error)
+{
+    setenv("SOFTCUDA_CHECK", "1", 1);
+    open_driver();
+    handle f = kernel(image, name);
+    uint64_t out = device_array(NULL, 64 * 4 + (blocks - 1) * 66 * 4);
+    for (int fault = 0; fault < 2; fault++) {
+        void *arguments[] = {&out, &fault};
+        cr_assert_eq(cu.fill(out, 0, 64 + (blocks - 1) * 66), 0);
+        int got = cu.launch(f, blocks, 1, 1, 64, 1, 1, 0, NULL, arguments, NULL);
+        cr_assert_eq(got, fault ? error : NOTHING, "%s, fault %d: error %d", name, fault, got);
+        cr_assert_eq(cu.synchronize(), fault ? error : NOTHING, "the error does not stick");
+    }
+}
+#define PLANTED(name, error)                                                                                 \
+    Test(softcuda_faults, name)                                                                              \
+    {                                                                                                        \
+        planted("faults", #name, 1, error);                                                                  \
+    }
+#define PLANTED_BETWEEN(name)                                                                                \
+    Test(softcuda_between, name)                                                                             \
+    {                                                                                                        \
+        planted("between", #name, 11, LAUNCH_FAILED);                                                        \
+    }
+PLANTED(missing_barrier, LAUNCH_FAILED)
+PLANTED(overwrites_too_early, LAUNCH_FAILED)
+PLANTED(beyond_the_end, ILLEGAL_ADDRESS)
+PLANTED(beyond_shared, ILLEGAL_ADDRESS)
+PLANTED(misaligned, MISALIGNED)
+PLANTED(uninitialised, LAUNCH_FAILED)
+PLANTED(unwaited_copy, LAUNCH_FAILED)
+PLANTED(divergent_barrier, LAUNCH_FAILED)
+PLANTED(wrong_mask, LAUNCH_FAILED)
+PLANTED(missing_warp_barrier, LAUNCH_FAILED)
+PLANTED(tail_one_too_long, ILLEGAL_ADDRESS)
+PLANTED(misaligned_load, MISALIGNED)
+PLANTED(misaligned_copy, MISALIGNED)
+PLANTED(shuffle_from_an_absent_lane, LAUNCH_FAILED)
+PLANTED(group_waited_for_too_early, LAUNCH_FAILED)
+PLANTED(producer_forgets_to_arrive, LAUNCH_FAILED)
+PLANTED(producer_arrives_too_early, LAUNCH_FAILED)
+PLANTED(barrier_of_two_counts, LAUNCH_FAILED)
+PLANTED(counts_at_a_barrier, LAUNCH_FAILED)
+PLANTED_BETWEEN(two_blocks_write)
+PLANTED_BETWEEN(reads_what_others_write)
+PLANTED_BETWEEN(within_a_block)
+PLANTED_BETWEEN(neighbours_bytes)
+PLANTED_BETWEEN(plain_read_of_a_counter)
+PLANTED_BETWEEN(missing_release)
+PLANTED_BETWEEN(missing_acquire)
+PLANTED_BETWEEN(fence_of_one_thread)
+PLANTED_BETWEEN(fence_of_the_block)
+
+enum { SEEDS = 12 };
+
+static void set_seed(int seed)
+{
+    char text[16];
+    snprintf(text, sizeof text, "%d", seed);
+    setenv("SOFTCUDA_CHECK", "1", 1);
+    setenv("SOFTCUDA_SEED", text, 1);
+}
+
+// Volatile accesses do not race, but without a fence they become visible in any order: some seed shows it.
+Test(softcuda_between, volatile_message)
+{
+    open_driver();
+    handle f = kernel("between", "volatile_message");
+    int wrong[2] = {0, 0};
+    for (int seed = 1; seed <= SEEDS; seed++)
+        for (int fault = 0; fault < 2; fault++) {
+            set_seed(seed);
+            uint64_t out = device_array(NULL, 16);
+            int result[4];
+            void *arguments[] = {&out, &fault};
+            cr_assert_eq(cu.launch(f, 2, 1, 1, 64, 1, 1, 0, NULL, arguments, NULL), 0);
+            cr_assert_eq(cu.download(result, out, sizeof result), 0);
+            wrong[fault] += result[1];
+        }
+    cr_expect_eq(wrong[0], 0);
+    cr_expect_gt(wrong[1], 0);
+}
+
+Test(softcuda_faults, predicates_at_a_barrier)
+{
+    open_driver();
+    int result[96], fault = 0;
+    uint64_t out = device_array(NULL, sizeof result);
+    void *arguments[] = {&out, &fault};
+    cr_assert_eq(
+        cu.launch(kernel("faults", "counts_at_a_barrier"), 1, 1, 1, 96, 1, 1, 0, NULL, arguments, NULL), 0);
+    cr_assert_eq(cu.download(result, out, sizeof result), 0);
+    for (int i = 0; i < 96; i++)
+        cr_expect_eq(result[i], 32 + 1000, "thread %d: %d", i, result[i]);
+}
+
+Test(softcuda_between, last_arriver_adds_up)
+{
+    enum { BLOCKS = 23 };
+    open_driver();
+    handle f = kernel("between", "missing_release");
+    for (int seed = 1; seed <= SEEDS; seed++) {
+        set_seed(seed);
+        uint64_t out = device_array(NULL, (BLOCKS * 64 + 2) * 4);
+        int fault = 0, result[2];
+        void *arguments[] = {&out, &fault};
+        cr_assert_eq(cu.launch(f, BLOCKS, 1, 1, 64, 1, 1, 0, NULL, arguments, NULL), 0);
+        cr_assert_eq(cu.download(result, out, sizeof result), 0);
+        cr_expect_eq(result[1], 64 * BLOCKS * (BLOCKS - 1) / 2 + BLOCKS * 64 * 63 / 2, "seed %d: %d", seed,
+                     result[1]);
+    }
+}
+
+Test(softcuda_faults, too_many_threads_and_too_much_shared)
+{
+    open_driver();
+    handle f = kernel("faults", "beyond_the_end");
+    uint64_t out = device_array(NULL, 64 * 4);
+    int fault = 0;
+    void *arguments[] = {&out, &fault};
+    cr_assert_eq(cu.launch(f, 1, 1, 1, 1025, 1, 1, 0, NULL, arguments, NULL), 1);
+    cr_assert_eq(cu.launch(f, 1, 1, 1, 64, 1, 1, 48 * 1024 + 1, NULL, arguments, NULL), 1);
+    cr_assert_eq(cu.launch(f, 1, 1, 1, 64, 1, 1, 48 * 1024, NULL, arguments, NULL), 0);
+}
+
+Test(softcuda_faults, host_reads_before_its_sync)
+{
+    setenv("SOFTCUDA_STREAMS", "lazy", 1);
+    open_driver();
+    int value = 5;
+    uint64_t p = device_array(NULL, 4);
+    cr_assert_eq(cu.download_async(&value, p, 4, NULL), 0);
+    cr_assert_eq(value, 5, "a lazy copy must not have happened yet");
+    cr_assert_eq(cu.synchronize(), 0);
+    cr_assert_eq(value, 0);
+}
+
+Test(softcuda, graph_reads_memory_at_replay)
+{
+    open_driver();
+    int value = 1, n = 1;
+    handle stream, graph, exec;
+    uint64_t da = device_array(&value, 4), dsum = device_array(NULL, 4);
+    void *arguments[] = {&da, &dsum, &n};
+    handle f = kernel("basic", "reduce");
+    cr_assert_eq(cu.stream(&stream, 1), 0);
+    cr_assert_eq(cu.begin(stream, 0), 0);
+    cr_assert_eq(cu.launch(f, 1, 1, 1, 32, 1, 1, 0, stream, arguments, NULL), 0);
+    cr_assert_eq(cu.end(stream, &graph), 0);
+    cr_assert_eq(cu.instantiate(&exec, graph, 0), 0);
+    int expected[] = {0, 3, 10};
+    for (int i = 0, sum; i < 3; i++) {
+        cr_assert_eq(cu.download(&sum, dsum, 4), 0);
+        cr_assert_eq(sum, expected[i]);
+        value = 3 + 4 * i;
+        cr_assert_eq(cu.upload(da, &value, 4), 0);
+        cr_assert_eq(cu.replay(exec, stream), 0);
+    }
+}
+
+// ---- streams: wrong only in an order that a card may choose
+
+enum { ROUNDS = 300 };
+enum sync { NO_SYNC, WAITS_FOR_THE_EVENT, WAITS_FOR_THE_DEFAULT_STREAM };
+
+// One stream fills an array, another one copies it; the number of rounds in which the copy is not the fill.
+static int wrong_copies(const char *mode, enum sync sync)
+{
+    enum { N = 64 };
+    setenv("SOFTCUDA_STREAMS", mode, 1);
+    handle f = kernel("faults", "slow_fill"), streams[2], event;
+    const bool blocking = sync == WAITS_FOR_THE_DEFAULT_STREAM;
+    cr_assert_eq(cu.stream(&streams[0], !blocking), 0);
+    cr_assert_eq(cu.stream(&streams[1], 1), 0);
+    cr_assert_eq(cu.event(&event, 0), 0);
+    uint64_t array = device_array(NULL, N * 4);
+    int wrong = 0;
+    for (int round = 1; round <= ROUNDS; round++) {
+        int n = N, copy[N];
+        void *arguments[] = {&array, &n, &round};
+        cr_assert_eq(cu.launch(f, 1, 1, 1, 32, 1, 1, 0, streams[0], arguments, NULL), 0);
+        cr_assert_eq(cu.record(event, streams[0]), 0);
+        if (sync == WAITS_FOR_THE_EVENT)
+            cr_assert_eq(cu.wait(streams[1], event, 0), 0);
+        handle copying = blocking ? NULL : streams[1];
+        cr_assert_eq(cu.download_async(copy, array, sizeof copy, copying), 0);
+        cr_assert_eq(cu.stream_synchronize(copying), 0);
+        wrong += copy[0] != round || copy[N - 1] != round;
+        cr_assert_eq(cu.synchronize(), 0);
+    }
+    return wrong;
+}
+
+Test(softcuda_streams, without_the_event)
+{
+    open_driver();
+    cr_expect_eq(wrong_copies("eager", NO_SYNC), 0, "eager streams hide it");
+    cr_expect_gt(wrong_copies("lazy", NO_SYNC), 0);
+    int wrong = wrong_copies("random", NO_SYNC);
+    cr_expect(wrong > 0 && wrong < ROUNDS, "%d of %d", wrong, ROUNDS);
+}
+
+Test(softcuda_streams, with_the_event)
+{
+    open_driver();
+    cr_expect_eq(wrong_copies("lazy", WAITS_FOR_THE_EVENT), 0);
+    cr_expect_eq(wrong_copies("random", WAITS_FOR_THE_EVENT), 0);
+    cr_expect_eq(wrong_copies("lazy", WAITS_FOR_THE_DEFAULT_STREAM), 0);
+    cr_expect_eq(wrong_copies("random", WAITS_FOR_THE_DEFAULT_STREAM), 0);
+}
+
+Test(softcuda_streams, default_stream_does_not_wait_for_others)
+{
+    setenv("SOFTCUDA_STREAMS", "lazy", 1);
+    open_driver();
+    int before = 1, after = 2, n = 1, seen;
+    uint64_t p = device_array(&before, 4);
+    void *arguments[] = {&p, &n, &after};
+    for (unsigned not_blocking = 0; not_blocking < 2; not_blocking++) {
+        handle stream;
+        cr_assert_eq(cu.upload(p, &before, 4), 0);
+        cr_assert_eq(cu.stream(&stream, not_blocking), 0);
+        cr_assert_eq(cu.launch(kernel("faults", "slow_fill"), 1, 1, 1, 32, 1, 1, 0, stream, arguments, NULL),
+                     0);
+        cr_assert_eq(cu.download(&seen, p, 4), 0);
+        cr_expect_eq(seen, not_blocking ? before : after);
+        cr_assert_eq(cu.synchronize(), 0);
+    }
+}
+
+// The host writes over what a copy has not read yet.
+Test(softcuda_streams, source_overwritten_before_its_copy)
+{
+    open_driver();
+    for (int late = 0; late < 2; late++) {
+        setenv("SOFTCUDA_STREAMS", late ? "lazy" : "eager", 1);
+        int source = 1, seen;
+        uint64_t p = device_array(NULL, 4);
+        cr_assert_eq(cu.upload_async(p, &source, 4, NULL), 0);
+        source = 2;
+        cr_assert_eq(cu.download(&seen, p, 4), 0);
+        cr_expect_eq(seen, late ? 2 : 1);
+    }
+}
+
+Test(softcuda_streams, polling_ends)
+{
+    setenv("SOFTCUDA_STREAMS", "lazy", 1);
+    open_driver();
+    handle event;
+    int value = 0, source = 3;
+    uint64_t p = device_array(&source, 4);
+    cr_assert_eq(cu.event(&event, 0), 0);
+    cr_assert_eq(cu.download_async(&value, p, 4, NULL), 0);
+    cr_assert_eq(cu.record(event, NULL), 0);
+    int polls = 0;
+    while (cu.query(event) == NOT_READY)
+        polls++;
+    cr_expect_gt(polls, 0);
+    cr_expect_eq(value, source);
+}
+
+// ---- launches that overlap the one in front of them
+
+// The dependent launch's result, early: 1 = before it waits; programmatic: 0 = as any other launch.
+static int dependent(const char *first, const char *second, int early, int programmatic)
+{
+    setenv("SOFTCUDA_CHECK", "1", 1);
+    setenv("SOFTCUDA_ARCH", "90", 1);
+    open_driver();
+    uint64_t a = device_array(NULL, 128 * 4);
+    void *arguments[] = {&a, &early};
+    struct launch_attribute allowed = {.id = PROGRAMMATIC_STREAM_SERIALIZATION, .value = programmatic};
+    struct launch_config config = {
+        .grid = {1, 1, 1}, .block = {64, 1, 1}, .attributes = &allowed, .attribute_count = 1};
+    cr_assert_eq(cu.launch(kernel("dependent_sm90", first), 1, 1, 1, 64, 1, 1, 0, NULL, arguments, NULL), 0);
+    return cu.launch_with(&config, kernel("dependent_sm90", second), arguments, NULL);
+}
+
+Test(softcuda_dependents, early_read)
+{
+    cr_expect_eq(dependent("first", "reads", 0, 1), 0);
+    cr_expect_eq(dependent("first", "reads", 1, 0), 0, "in order without the attribute");
+    cr_expect_eq(dependent("first_that_triggers_late", "reads", 1, 1), LAUNCH_FAILED);
+}
+
+Test(softcuda_dependents, early_write)
+{
+    cr_expect_eq(dependent("first", "overwrites", 0, 1), 0);
+    cr_expect_eq(dependent("first_that_triggers_late", "overwrites", 1, 1), 0,
+                 "it has read before it triggers");
+    cr_expect_eq(dependent("first", "overwrites", 1, 1), LAUNCH_FAILED);
+}
+
+Test(softcuda_dependents, one_thread_waits)
+{
+    cr_expect_eq(dependent("first", "waits_in_one_thread", 0, 1), 0);
+    cr_expect_eq(dependent("first", "waits_in_one_thread", 1, 1), LAUNCH_FAILED);
+}
+
+Test(softcuda_dependents, unknown_attribute)
+{
+    open_driver();
+    struct launch_attribute unknown = {.id = 4};
+    struct launch_config config = {
+        .grid = {1, 1, 1}, .block = {64, 1, 1}, .attributes = &unknown, .attribute_count = 1};
+    uint64_t out = device_array(NULL, 64 * 4);
+    int fault = 0;
+    void *arguments[] = {&out, &fault};
+    cr_expect_eq(cu.launch_with(&config, kernel("faults", "beyond_the_end"), arguments, NULL), NOT_SUPPORTED);
+}
+
+// ---- memory and graphs
+
+static handle graph_of_copy(uint64_t to, const void *from, handle stream)
+{
+    handle graph, exec;
+    cr_assert_eq(cu.begin(stream, 0), 0);
+    cr_assert_eq(cu.upload_async(to, from, 4, stream), 0);
+    cr_assert_eq(cu.end(stream, &graph), 0);
+    cr_assert_eq(cu.instantiate(&exec, graph, 0), 0);
+    return exec;
+}
+
+Test(softcuda_memory, graph_copies_read_host_memory_at_replay)
+{
+    open_driver();
+    int source = 1, seen;
+    handle stream;
+    cr_assert_eq(cu.stream(&stream, 1), 0);
+    uint64_t p = device_array(NULL, 4);
+    handle exec = graph_of_copy(p, &source, stream);
+    for (source = 5; source < 8; source++) {
+        cr_assert_eq(cu.replay(exec, stream), 0);
+        cr_assert_eq(cu.stream_synchronize(stream), 0);
+        cr_assert_eq(cu.download(&seen, p, 4), 0);
+        cr_expect_eq(seen, source);
+    }
+}
+
+static handle stale_graph, stale_stream;
+static void replay_stale_graph(void)
+{
+    cr_expect_eq(cu.replay(stale_graph, stale_stream), INVALID_VALUE);
+}
+
+Test(softcuda_memory, graph_with_a_stale_pointer)
+{
+    open_driver();
+    int source = 1;
+    char text[500];
+    cr_assert_eq(cu.stream(&stale_stream, 1), 0);
+    uint64_t p = device_array(NULL, 4);
+    stale_graph = graph_of_copy(p, &source, stale_stream);
+    cr_assert_eq(cu.replay(stale_graph, stale_stream), 0);
+    cr_assert_eq(cu.release_memory(p), 0);
+    device_array(NULL, 4); // does not get the freed address
+    capture_stderr(replay_stale_graph, text, sizeof text);
+    cr_expect(strstr(text, "freed memory"), "'%s'", text);
+}
+
+Test(softcuda_memory, kernel_of_a_graph_with_a_stale_pointer)
+{
+    open_driver();
+    handle stream, graph, exec;
+    int n = 1, value = 1;
+    uint64_t p = device_array(NULL, 4);
+    void *arguments[] = {&p, &n, &value};
+    cr_assert_eq(cu.stream(&stream, 1), 0);
+    cr_assert_eq(cu.begin(stream, 0), 0);
+    cr_assert_eq(cu.launch(kernel("faults", "slow_fill"), 1, 1, 1, 32, 1, 1, 0, stream, arguments, NULL), 0);
+    cr_assert_eq(cu.end(stream, &graph), 0);
+    cr_assert_eq(cu.instantiate(&exec, graph, 0), 0);
+    cr_assert_eq(cu.replay(exec, stream), 0);
+    cr_assert_eq(cu.release_memory(p), 0);
+    cr_expect_eq(cu.replay(exec, stream), ILLEGAL_ADDRESS);
+}
+
+Test(softcuda_memory, freed_twice)
+{
+    open_driver();
+    uint64_t p = device_array(NULL, 4);
+    cr_expect_eq(cu.release_memory(p), 0);
+    cr_expect_eq(cu.release_memory(p), INVALID_VALUE);
+}
+
+static void release_context(void)
+{
+    cr_assert_eq(cu.release(0), 0);
+}
+
+Test(softcuda_memory, leak_at_the_end_of_the_context)
+{
+    char text[500];
+    setenv("SOFTCUDA_CHECK", "1", 1);
+    for (int leaks = 0; leaks < 2; leaks++) {
+        open_driver();
+        uint64_t p = device_array(NULL, 400);
+        if (!leaks)
+            cr_assert_eq(cu.release_memory(p), 0);
+        capture_stderr(release_context, text, sizeof text);
+        cr_expect_eq(strstr(text, "leak: 1 allocation") != NULL, leaks, "'%s'", text);
+    }
+}
+
+#else
+
+Test(softcuda_faults, not_built)
+{
+    cr_skip_test("softcuda: no nvcc or no libzstd-dev");
+}
+
+#endif
