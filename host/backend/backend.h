@@ -26,6 +26,7 @@ typedef struct st_backend st_backend;
 /* Backends embed these as the first member of their own structs. */
 typedef struct st_device {
     const st_backend *backend;
+    size_t max_view; /* bytes that an op may see of one activation or of a layer's keys or values; 0 = any */
 } st_device;
 
 typedef struct st_buf {
