@@ -211,6 +211,25 @@ Test(vulkan_faults, each_call_may_fail, .timeout = 120)
     }
 }
 
+/* A buffer of another VkDevice, or an address, is refused whatever it is, and the device goes on. */
+Test(vulkan_faults, memory_of_the_caller_is_not_wrapped)
+{
+    scene s;
+    sterna_error error;
+    st_buf *wrapped = NULL;
+    float out = 0.0f, mine[64] = {0};
+    use_lavapipe();
+    cr_assert_eq(open_scene(&s, false, &error), STERNA_OK, "%s", error.message);
+    cr_expect_eq(s.dev->backend->buf_wrap(s.dev, mine, sizeof mine, &wrapped, &error), STERNA_E_UNSUPPORTED);
+    cr_expect(strstr(error.message,
+                     "vulkan:0: a VkBuffer belongs to a VkDevice, and this one is private: 256 bytes"),
+              "%s", error.message);
+    cr_expect_null(wrapped);
+    cr_expect_eq(run_scene(&s, &out, &error), STERNA_OK, "%s", error.message);
+    cr_expect_eq(out, 2.0f);
+    close_scene(&s);
+}
+
 /* ---- a lost device ---- */
 
 Test(vulkan_faults, a_lost_device_says_so_from_then_on)
