@@ -1,7 +1,7 @@
 /* The Vulkan backend on whatever device there is: a software driver where tests run. What it computes, what
  * the validation layers say to it, and steps that are replayed. */
 #include "host/validate/validate.h"
-#include "tests/support/engine_rig.h"
+#include "tests/support/company.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -147,20 +147,20 @@ Test(vulkan, layers_are_silent_on_subgroups_of_16)
 
 /* ---- engines ---- */
 
-enum { N_REQUEST = 3, N_PREDICT = 8 };
+enum { N_REQUEST = 3, N_TEXT = 32, N_PREDICT = 8 };
 
 static sterna_request request_of(int i, sterna_token prompt[8])
 {
     sterna_request r;
     sterna_request_defaults(&r);
-    r.n_prompt = 3 + 2 * i;
+    r.n_prompt = 3 + 2 * (i % N_REQUEST);
     for (int k = 0; k < r.n_prompt; k++)
         prompt[k] = 7 + 31 * i + 5 * k;
     r.prompt = prompt;
     r.n_predict = N_PREDICT;
     r.ignore_end = true;
-    r.temperature = i == 0 ? 0.0f : 1.0f;
-    r.repetition_penalty = i == 2 ? 1.2f : 1.0f;
+    r.temperature = i % N_REQUEST == 0 ? 0.0f : 1.0f;
+    r.repetition_penalty = i % N_REQUEST == 2 ? 1.2f : 1.0f;
     r.n_logprob = 4;
     r.seed = (uint64_t)i;
     return r;
@@ -205,6 +205,71 @@ Test(vulkan, demo_model_has_the_bits_of_the_cpu)
     rig_close(&cpu);
     rig_close(&gpu[0]);
     rig_close(&gpu[1]);
+    sterna_model_close(&model);
+}
+
+/* The hash over all logits of 32 texts side by side, as `sterna run --batch` prints it. */
+static uint64_t hash_of_texts(const sterna_model *model, const char *device, int64_t *n_row)
+{
+    static rig r;
+    sterna_engine_params params = company_params(16, 64);
+    params.hash_logits = true;
+    rig_open(&r, model, &params, rig_device(device, 1, COMPANY_NAN_ALL));
+    for (int i = 0; i < N_TEXT; i++) {
+        sterna_token prompt[8];
+        sterna_request request = request_of(i, prompt);
+        rig_submit(&r, &request);
+    }
+    while (rig_step(&r) > 0)
+        ;
+    sterna_statistics s = {.struct_size = sizeof s};
+    sterna_engine_statistics(r.engine, &s);
+    *n_row = (int64_t)s.n_logits_row;
+    rig_close(&r);
+    return s.logits_hash;
+}
+
+Test(vulkan, hash_of_texts_is_that_of_the_cpu, .timeout = 120)
+{
+    sterna_model *model = NULL;
+    sterna_error error;
+    int64_t n_row[2];
+    use_lavapipe("256");
+    cr_assert_eq(sterna_model_open(MODEL, NULL, &model, &error), STERNA_OK, "%s", error.message);
+    uint64_t cpu = hash_of_texts(model, "cpu", &n_row[0]), gpu = hash_of_texts(model, "vulkan", &n_row[1]);
+    cr_expect(n_row[0] == N_TEXT * N_PREDICT && n_row[1] == n_row[0]);
+    cr_expect_eq(gpu, cpu, "%016llx, not %016llx", (unsigned long long)gpu, (unsigned long long)cpu);
+    sterna_model_close(&model);
+}
+
+/* Pages, preemption, drafts and cancellation: in company requests have the bits that each has alone on the
+ * CPU. Of the 200 scenarios of test_engine_exact three in which all of this happens; and one of the demo
+ * model's. */
+Test(vulkan, company_changes_nothing, .timeout = 120)
+{
+    static const int numbers[] = {6, 7, 11};
+    static company c;
+    company_tally t = {0};
+    use_lavapipe("256");
+    sterna_model *model = company_model(7);
+    company_fill(&c, model, 13, COMPANY_MAX_PROMPT, "cpu");
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        company_run(&c, model, "vulkan", 1000, numbers[i], &t);
+    cr_expect(t.n_cached > 0 && t.n_preempted > 0 && t.n_accepted > 0 && t.n_wrong > 0 && t.n_cancelled > 0 &&
+              t.n_stop > 0);
+    sterna_model_close(&model);
+}
+
+Test(vulkan, company_changes_nothing_in_the_demo_model, .timeout = 120)
+{
+    static company c;
+    company_tally t = {0};
+    sterna_model *model = NULL;
+    sterna_error error;
+    use_lavapipe("256");
+    cr_assert_eq(sterna_model_open(MODEL, NULL, &model, &error), STERNA_OK, "%s", error.message);
+    company_fill(&c, model, 14, 30, "cpu");
+    company_run(&c, model, "vulkan", 2000, 1, &t);
     sterna_model_close(&model);
 }
 

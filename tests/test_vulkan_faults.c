@@ -1,98 +1,16 @@
-/* The Vulkan backend where something is missing or fails. The loader is the real one, but dlopen and dlsym
- * are wrapped (see CMakeLists.txt), so that functions of the device can be made to fail. */
-#define VK_NO_PROTOTYPES
+/* The Vulkan backend where something is missing, fails or is small. The loader is the real one, but its
+ * functions can be made to fail (support/vulkan/faulty.h). */
 #include "host/backend/backend.h"
+#include "tests/support/company.h"
+#include "tests/support/vulkan/faulty.h"
 
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <vulkan/vulkan.h>
 
-/* ---- faults ---- */
-
-static bool no_loader;
-static int allocations_left = -1; /* until one fails; -1: none does */
-static int submissions_left = -1; /* until the device is lost */
-static long memory_alive;         /* allocations that were not freed */
-
-static PFN_vkGetInstanceProcAddr real_instance;
-static PFN_vkGetDeviceProcAddr real_device;
-static PFN_vkAllocateMemory real_allocate;
-static PFN_vkFreeMemory real_free;
-static PFN_vkQueueSubmit real_submit;
-
-void *__real_dlopen(const char *path, int flags);
-void *__wrap_dlopen(const char *path, int flags);
-void *__real_dlsym(void *library, const char *name);
-void *__wrap_dlsym(void *library, const char *name);
-
-static VkResult VKAPI_CALL allocate(VkDevice device, const VkMemoryAllocateInfo *info,
-                                    const VkAllocationCallbacks *callbacks, VkDeviceMemory *memory)
-{
-    if (allocations_left == 0)
-        return VK_ERROR_OUT_OF_DEVICE_MEMORY;
-    allocations_left -= allocations_left > 0;
-    VkResult result = real_allocate(device, info, callbacks, memory);
-    memory_alive += result == VK_SUCCESS;
-    return result;
-}
-
-static void VKAPI_CALL release(VkDevice device, VkDeviceMemory memory, const VkAllocationCallbacks *callbacks)
-{
-    memory_alive -= memory != VK_NULL_HANDLE;
-    real_free(device, memory, callbacks);
-}
-
-static VkResult VKAPI_CALL submit(VkQueue queue, uint32_t count, const VkSubmitInfo *info, VkFence fence)
-{
-    if (submissions_left == 0)
-        return VK_ERROR_DEVICE_LOST;
-    submissions_left -= submissions_left > 0;
-    return real_submit(queue, count, info, fence);
-}
-
-static PFN_vkVoidFunction VKAPI_CALL device_function(VkDevice device, const char *name)
-{
-    PFN_vkVoidFunction real = real_device(device, name);
-    if (strcmp(name, "vkAllocateMemory") == 0) {
-        real_allocate = (PFN_vkAllocateMemory)real;
-        return (PFN_vkVoidFunction)allocate;
-    }
-    if (strcmp(name, "vkFreeMemory") == 0) {
-        real_free = (PFN_vkFreeMemory)real;
-        return (PFN_vkVoidFunction)release;
-    }
-    if (strcmp(name, "vkQueueSubmit") == 0) {
-        real_submit = (PFN_vkQueueSubmit)real;
-        return (PFN_vkVoidFunction)submit;
-    }
-    return real;
-}
-
-static PFN_vkVoidFunction VKAPI_CALL instance_function(VkInstance instance, const char *name)
-{
-    PFN_vkVoidFunction real = real_instance(instance, name);
-    if (strcmp(name, "vkGetDeviceProcAddr") != 0)
-        return real;
-    real_device = (PFN_vkGetDeviceProcAddr)real;
-    return (PFN_vkVoidFunction)device_function;
-}
-
-void *__wrap_dlopen(const char *path, int flags)
-{
-    return no_loader && path && strstr(path, "libvulkan") ? NULL : __real_dlopen(path, flags);
-}
-
-void *__wrap_dlsym(void *library, const char *name)
-{
-    void *real = __real_dlsym(library, name);
-    if (strcmp(name, "vkGetInstanceProcAddr") != 0)
-        return real;
-    real_instance = (PFN_vkGetInstanceProcAddr)real;
-    return (void *)instance_function;
-}
+#define MODEL STERNA_SOURCE_DIR "/models/sterna-demo.gguf"
 
 static void use_lavapipe(void)
 {
@@ -116,7 +34,7 @@ static const char *description(void)
 
 Test(vulkan_faults, no_loader_is_told)
 {
-    no_loader = true;
+    faulty_no_loader = true;
     cr_expect_str_eq(description(), "no Vulkan loader: libvulkan.so.1 cannot be opened");
     st_device_params params = {.check = false};
     st_device *dev = NULL;
@@ -130,6 +48,19 @@ Test(vulkan_faults, no_driver_is_told)
 {
     setenv("VK_ICD_FILENAMES", "/nonexistent.json", 1);
     cr_expect(strstr(description(), "no driver is installed"), "%s", description());
+}
+
+Test(vulkan_faults, no_queue_that_computes_is_told)
+{
+    use_lavapipe();
+    faulty_no_compute = true;
+    cr_expect(strstr(description(), "llvmpipe") && strstr(description(), " has no queue that computes"), "%s",
+              description());
+    st_device_params params = {.check = false};
+    st_device *dev = NULL;
+    sterna_error error;
+    cr_expect_eq(st_device_open("vulkan", &params, &dev, &error), STERNA_E_DEVICE);
+    cr_expect(strstr(error.message, " has no queue that computes"), "%s", error.message);
 }
 
 Test(vulkan_faults, there_is_a_device_where_tests_run)
@@ -146,172 +77,294 @@ Test(vulkan_faults, there_is_a_device_where_tests_run)
     st_device_close(&dev);
 }
 
-/* ---- memory ---- */
+/* ---- calls that fail ---- */
 
-/* Opens a device with a large buffer, a small one and a weight; false where an allocation failed. */
-static bool build(sterna_error *error)
+/* Buffers of 64 floats, and a weight whose only value that is not 0 is a 1 in its first row. */
+typedef struct scene {
+    st_device *dev;
+    st_buf *x, *two, *y, *zero;
+    st_weight *weight;
+} scene;
+
+static sterna_status open_scene(scene *s, bool trace, sterna_error *error)
 {
-    st_device_params params = {.trace = true};
-    st_device *dev = NULL;
-    st_buf *large = NULL, *small = NULL;
-    static float values[64 * 64];
+    st_device_params params = {.trace = trace};
+    static float values[64 * 64] = {1.0f};
     st_matrix matrix = {.type = ST_F32, .rows = 64, .cols = 64, .row_bytes = 256, .data = values};
-    st_weight *weight = NULL;
-    if (st_device_open("vulkan", &params, &dev, error) != STERNA_OK)
-        return false;
-    const st_backend *b = dev->backend;
-    bool good = b->buf_create(dev, (size_t)40 << 20, &large, error) == STERNA_OK &&
-                b->buf_create(dev, 100, &small, error) == STERNA_OK &&
-                b->weight_create(dev, &matrix, 1, NULL, 1.0f, NULL, &weight, error) == STERNA_OK;
-    b->weight_destroy(dev, weight);
-    b->buf_destroy(dev, small);
-    b->buf_destroy(dev, large);
-    st_device_close(&dev);
-    return good;
+    *s = (scene){.dev = NULL};
+    sterna_status status = st_device_open("vulkan", &params, &s->dev, error);
+    st_buf **bufs[] = {&s->x, &s->two, &s->y, &s->zero};
+    for (size_t i = 0; i < sizeof bufs / sizeof bufs[0] && status == STERNA_OK; i++)
+        status = s->dev->backend->buf_create(s->dev, 256, bufs[i], error);
+    if (status == STERNA_OK)
+        status = s->dev->backend->weight_create(s->dev, &matrix, 1, NULL, 1.0f, NULL, &s->weight, error);
+    return status;
 }
 
-Test(vulkan_faults, each_allocation_may_fail)
+static void close_scene(scene *s)
 {
-    sterna_error error;
-    int n = 0;
-    use_lavapipe();
-    for (bool good = false; !good; n++) {
-        allocations_left = n;
-        error.message[0] = '\0';
-        good = build(&error);
-        cr_assert_eq(memory_alive, 0, "%ld allocations are left after the failure of number %d", memory_alive,
-                     n);
-        if (!good) {
-            cr_expect_eq(error.status, STERNA_E_MEMORY);
-            cr_expect(strstr(error.message, "vulkan:0: no memory for") &&
-                          strstr(error.message, "VK_ERROR_OUT_OF_DEVICE_MEMORY") &&
-                          strstr(error.message, "bytes are free"),
-                      "%s", error.message);
-        }
+    if (!s->dev)
+        return;
+    const st_backend *b = s->dev->backend;
+    b->weight_destroy(s->dev, s->weight);
+    b->buf_destroy(s->dev, s->x);
+    b->buf_destroy(s->dev, s->two);
+    b->buf_destroy(s->dev, s->y);
+    b->buf_destroy(s->dev, s->zero);
+    st_device_close(&s->dev);
+}
+
+/* A step of two ops, one row at position 0: *out becomes 2, if it works. NULL: it is not read. */
+static sterna_status run_scene(const scene *s, float *out, sterna_error *error)
+{
+    const st_backend *b = s->dev->backend;
+    st_batch batch = {.n_token = 1,
+                      .n_seq = 1,
+                      .max_blocks = 1,
+                      .token = s->zero,
+                      .pos = s->zero,
+                      .seq = s->zero,
+                      .slot = s->zero,
+                      .table = s->zero,
+                      .length = s->zero,
+                      .out = s->zero};
+    st_norm_args norm = {.src = s->two, .dst = s->x, .weight = s->two, .dim = 64, .rows = ST_ROWS_TOKEN};
+    st_linear_args linear = {
+        .weight = s->weight, .src = s->x, .dst = s->y, .stride = 64, .rows = ST_ROWS_TOKEN};
+    b->fill(s->dev, s->two, 0x40000000);
+    b->fill(s->dev, s->zero, 0);
+    if (b->begin(s->dev, &batch)) {
+        b->norm(s->dev, &norm);
+        b->linear(s->dev, &linear);
     }
-    cr_expect_geq(n, 4, "staging, a block and a large buffer are %d allocations", n - 1);
+    sterna_status status = b->end(s->dev, error);
+    if (out)
+        b->read(s->dev, s->y, 0, out, sizeof *out);
+    return status;
+}
+
+/* The life of a traced device with a large buffer and two steps. */
+static sterna_status live(float *out, sterna_error *error)
+{
+    scene s;
+    st_buf *large = NULL;
+    sterna_status status = open_scene(&s, true, error);
+    if (status == STERNA_OK)
+        status = s.dev->backend->buf_create(s.dev, (size_t)40 << 20, &large, error);
+    for (int i = 0; i < 2 && status == STERNA_OK; i++)
+        status = run_scene(&s, out, error);
+    if (status == STERNA_OK) /* failures of reading come with the next step */
+        status = run_scene(&s, NULL, error);
+    if (large)
+        s.dev->backend->buf_destroy(s.dev, large);
+    close_scene(&s);
+    return status;
+}
+
+static bool is_one_of(const char *name, const char *const *list)
+{
+    while (*list && strcmp(*list, name) != 0)
+        list++;
+    return *list;
+}
+
+/* The error names the call and its result, or what there is no memory for. */
+static void expect_named(const sterna_error *error, const char *name, const char *result, int number)
+{
+    static const char *const memory[] = {"vkCreateBuffer", "vkAllocateMemory", "vkBindBufferMemory", NULL};
+    char expected[128];
+    snprintf(expected, sizeof expected, "vulkan:0: %s: %s", name, result);
+    if (is_one_of(name, memory))
+        cr_expect(strstr(error->message, "vulkan:0: no memory for") && strstr(error->message, result) &&
+                      strstr(error->message, "bytes are free"),
+                  "%s number %d: %s", name, number, error->message);
+    else
+        cr_expect_str_eq(error->message, expected);
+}
+
+/* Every call of the list, the first time that it is made, the second ... until all have been. */
+Test(vulkan_faults, each_call_may_fail, .timeout = 120)
+{
+    static const char *const harmless[] = {"vkCreatePipelineCache", "vkGetPipelineCacheData", NULL};
+    static const char *const lost[] = {"vkQueueSubmit", "vkWaitForFences", "vkGetQueryPoolResults", NULL};
+    use_lavapipe();
+    for (const char *const *name = faulty_names; *name; name++) {
+        bool device_lost = is_one_of(*name, lost);
+        int n = 0;
+        for (bool again = true; again; n++) {
+            sterna_error error = {STERNA_OK, ""};
+            float out = -1.0f;
+            faulty_set(*name, n, device_lost ? VK_ERROR_DEVICE_LOST : VK_ERROR_OUT_OF_DEVICE_MEMORY);
+            sterna_status status = live(&out, &error);
+            again = faulty_happened();
+            cr_assert_eq(faulty_alive, 0, "%ld objects are left after call %d of %s", faulty_alive, n, *name);
+            if (!again || is_one_of(*name, harmless)) {
+                cr_expect(status == STERNA_OK && out == 2.0f, "%s: %s, %g", *name, error.message,
+                          (double)out);
+                continue;
+            }
+            cr_expect_eq(status, device_lost ? STERNA_E_DEVICE : STERNA_E_MEMORY, "%s", *name);
+            expect_named(&error, *name,
+                         device_lost ? "VK_ERROR_DEVICE_LOST" : "VK_ERROR_OUT_OF_DEVICE_MEMORY", n);
+        }
+        cr_expect_gt(n, 1, "%s was never called", *name);
+    }
+}
+
+/* A buffer of another VkDevice, or an address, is refused whatever it is, and the device goes on. */
+Test(vulkan_faults, memory_of_the_caller_is_not_wrapped)
+{
+    scene s;
+    sterna_error error;
+    st_buf *wrapped = NULL;
+    float out = 0.0f, mine[64] = {0};
+    use_lavapipe();
+    cr_assert_eq(open_scene(&s, false, &error), STERNA_OK, "%s", error.message);
+    cr_expect_eq(s.dev->backend->buf_wrap(s.dev, mine, sizeof mine, &wrapped, &error), STERNA_E_UNSUPPORTED);
+    cr_expect(strstr(error.message,
+                     "vulkan:0: a VkBuffer belongs to a VkDevice, and this one is private: 256 bytes"),
+              "%s", error.message);
+    cr_expect_null(wrapped);
+    cr_expect_eq(run_scene(&s, &out, &error), STERNA_OK, "%s", error.message);
+    cr_expect_eq(out, 2.0f);
+    close_scene(&s);
 }
 
 /* ---- a lost device ---- */
 
 Test(vulkan_faults, a_lost_device_says_so_from_then_on)
 {
-    st_device_params params = {.check = false};
-    st_device *dev = NULL;
-    st_buf *x, *w, *pos;
+    scene s;
+    sterna_error error;
+    float out = 0.0f;
+    use_lavapipe();
+    cr_assert_eq(open_scene(&s, false, &error), STERNA_OK, "%s", error.message);
+    cr_expect_eq(run_scene(&s, &out, &error), STERNA_OK, "%s", error.message);
+    faulty_set("vkQueueSubmit", 0, VK_ERROR_DEVICE_LOST);
+    for (int i = 0; i < 2; i++) {
+        out = 7.0f;
+        cr_expect_eq(run_scene(&s, &out, &error), STERNA_E_DEVICE);
+        cr_expect_str_eq(error.message, "vulkan:0: vkQueueSubmit: VK_ERROR_DEVICE_LOST");
+        cr_expect_eq(out, 7.0f, "a lost device reads %g", (double)out);
+        faulty_set(NULL, 0, VK_SUCCESS); /* what the device says now no longer counts */
+    }
+    close_scene(&s);
+    cr_expect_eq(faulty_alive, 0);
+}
+
+/* ---- small views ---- */
+
+static char cut[256];
+
+static void note_cut(void *user, sterna_log_level level, const char *message)
+{
+    (void)user;
+    if (level == STERNA_LOG_WARN)
+        snprintf(cut, sizeof cut, "%s", message);
+}
+
+/* All tokens of long prompts on a device that binds only so much: steps get fewer rows and there are fewer
+ * pages. */
+Test(vulkan_faults, tensors_are_cut_to_what_a_device_binds, .timeout = 120)
+{
+    static company c;
+    static rig r;
+    sterna_model *model = company_model(9);
     sterna_error error;
     use_lavapipe();
-    cr_assert_eq(st_device_open("vulkan", &params, &dev, &error), STERNA_OK, "%s", error.message);
-    const st_backend *b = dev->backend;
-    cr_assert_eq(b->buf_create(dev, 256, &x, &error), STERNA_OK);
-    cr_assert_eq(b->buf_create(dev, 256, &w, &error), STERNA_OK);
-    cr_assert_eq(b->buf_create(dev, 256, &pos, &error), STERNA_OK);
-    b->fill(dev, x, 0x3f800000);
-    b->fill(dev, w, 0x3f800000);
-    b->fill(dev, pos, 0);
-    st_batch batch = {.n_token = 1,
-                      .n_seq = 1,
-                      .max_blocks = 1,
-                      .token = pos,
-                      .pos = pos,
-                      .seq = pos,
-                      .slot = pos,
-                      .table = pos,
-                      .length = pos,
-                      .out = pos};
-    st_norm_args norm = {.src = x, .dst = x, .weight = w, .dim = 64, .rows = ST_ROWS_TOKEN};
-    for (int i = 0; i < 3; i++) {
-        submissions_left = i == 0 ? -1 : 0;
-        if (b->begin(dev, &batch))
-            b->norm(dev, &norm);
-        error.message[0] = '\0';
-        sterna_status status = b->end(dev, &error);
-        cr_expect_eq(status, i == 0 ? STERNA_OK : STERNA_E_DEVICE);
-        cr_expect_str_eq(error.message, i == 0 ? "" : "vulkan:0: vkQueueSubmit: VK_ERROR_DEVICE_LOST");
-        submissions_left = -1; /* what the device says now no longer counts */
-    }
-    float out = 7.0f;
-    b->read(dev, x, 0, &out, sizeof out);
-    cr_expect_eq(out, 7.0f, "a lost device reads %g", (double)out);
-    b->buf_destroy(dev, x);
-    b->buf_destroy(dev, w);
-    b->buf_destroy(dev, pos);
-    st_device_close(&dev);
-    cr_expect_eq(memory_alive, 0);
+    company_fill(&c, model, 21, COMPANY_MAX_PROMPT, "cpu");
+    faulty_max_range = 132 << 10;
+    sterna_engine_params params = company_params(5, 512);
+    params.log = note_cut;
+    rig_open(&r, model, &params, rig_device("vulkan", 1, COMPANY_NAN_ALL));
+    for (int i = 0; i < 6; i++)
+        rig_submit(&r, &c.request[i]);
+    while (rig_step(&r) > 0)
+        ;
+    for (int i = 0, sample = 0; i < 6; i++)
+        for (int32_t k = 0; k < c.request[i].n_sample; k++, sample++)
+            rig_compare(&r.result[sample], &c.alone[i][k], false, "request", i);
+    rig_close(&r);
+    cr_expect_str_eq(cut, "an op of this device sees 135168 bytes: steps have 132 rows, not 512");
+    sterna_engine *engine = NULL;
+    params.n_sequence = 200;
+    cr_expect_eq(st_engine_open_on(model, &params, rig_device("vulkan", 1, 0), &engine, &error),
+                 STERNA_E_LIMIT);
+    cr_expect(strstr(error.message, "200 sequences with 0 drafts: an op of this device sees 135168 bytes"),
+              "%s", error.message);
+    sterna_model_close(&model);
 }
 
 /* ---- the pipeline cache ---- */
 
-/* One norm of ones on a new device. */
-static float norm_of_ones(void)
+/* Runs a new device; what it computed. */
+static float run_once(void)
 {
-    st_device_params params = {.check = false};
-    st_device *dev = NULL;
-    st_buf *x, *pos;
+    scene s;
     sterna_error error;
     float out = 0.0f;
-    cr_assert_eq(st_device_open("vulkan", &params, &dev, &error), STERNA_OK, "%s", error.message);
-    const st_backend *b = dev->backend;
-    cr_assert_eq(b->buf_create(dev, 256, &x, &error), STERNA_OK);
-    cr_assert_eq(b->buf_create(dev, 256, &pos, &error), STERNA_OK);
-    b->fill(dev, x, 0x40000000);
-    b->fill(dev, pos, 0);
-    st_batch batch = {.n_token = 1,
-                      .n_seq = 1,
-                      .max_blocks = 1,
-                      .token = pos,
-                      .pos = pos,
-                      .seq = pos,
-                      .slot = pos,
-                      .table = pos,
-                      .length = pos,
-                      .out = pos};
-    st_norm_args norm = {.src = x, .dst = x, .weight = x, .dim = 64, .rows = ST_ROWS_TOKEN};
-    if (b->begin(dev, &batch))
-        b->norm(dev, &norm);
-    cr_assert_eq(b->end(dev, &error), STERNA_OK, "%s", error.message);
-    b->read(dev, x, 0, &out, sizeof out);
-    b->buf_destroy(dev, x);
-    b->buf_destroy(dev, pos);
-    st_device_close(&dev);
+    cr_assert_eq(open_scene(&s, false, &error), STERNA_OK, "%s", error.message);
+    cr_assert_eq(run_scene(&s, &out, &error), STERNA_OK, "%s", error.message);
+    close_scene(&s);
     return out;
 }
 
-/* The one file of the folder, opened for reading and writing. */
-static FILE *cache_file(const char *folder)
+/* The path of the one file of the folder. */
+static void find_cache(const char *folder, char path[512])
 {
-    char path[512] = "";
+    path[0] = '\0';
     DIR *dir = opendir(folder);
     cr_assert_not_null(dir, "no folder %s", folder);
     for (struct dirent *entry; (entry = readdir(dir));)
         if (strncmp(entry->d_name, "vulkan-", 7) == 0)
-            snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+            snprintf(path, 512, "%s/%s", folder, entry->d_name);
     closedir(dir);
-    FILE *file = fopen(path, "r+b");
-    cr_assert_not_null(file, "no cache in %s", folder);
-    return file;
+    cr_assert(path[0], "no cache in %s", folder);
 }
 
+static long read_cache(const char *path, unsigned char bytes[65536])
+{
+    FILE *file = fopen(path, "rb");
+    cr_assert_not_null(file, "%s", path);
+    long n = (long)fread(bytes, 1, 65536, file);
+    fclose(file);
+    return n;
+}
+
+static void write_cache(const char *path, const unsigned char *bytes, long n)
+{
+    FILE *file = fopen(path, "wb");
+    cr_assert_not_null(file, "%s", path);
+    cr_assert_eq(fwrite(bytes, 1, (size_t)n, file), (size_t)n);
+    fclose(file);
+}
+
+/* Bits of the head and of the contents turned over, the file cut, empty or longer. */
 Test(vulkan_faults, a_corrupt_cache_is_ignored_and_replaced)
 {
-    char home[] = "/tmp/sterna-cache-XXXXXX", folder[64];
+    char home[] = "/tmp/sterna-cache-XXXXXX", folder[64], path[512];
+    static unsigned char good[65536], bad[65536], now[65536];
     use_lavapipe();
     cr_assert_not_null(mkdtemp(home));
     setenv("XDG_CACHE_HOME", home, 1);
     snprintf(folder, sizeof folder, "%s/sterna", home);
-    float expected = norm_of_ones();
-    FILE *file = cache_file(folder);
-    fseek(file, 0, SEEK_END);
-    long bytes = ftell(file);
-    cr_assert_gt(bytes, 32); /* our head; this driver has little to add */
-    fseek(file, -3, SEEK_END);
-    int was = fgetc(file);
-    fseek(file, -3, SEEK_END);
-    fputc(was ^ 0x55, file);
-    fclose(file);
-    cr_expect_eq(norm_of_ones(), expected);
-    file = cache_file(folder);
-    fseek(file, -3, SEEK_END);
-    cr_expect_eq(fgetc(file), was, "the corrupt cache was not replaced");
-    fclose(file);
+    cr_expect_eq(run_once(), 2.0f);
+    find_cache(folder, path);
+    long n = read_cache(path, good);
+    cr_assert(n > 32 && n < 65536); /* our head; this driver has little to add */
+    const struct {
+        long at, length; /* the byte that is turned over, or -1; bytes of the file */
+    } damages[] = {{0, n},     {8, n},  {16, n},  {23, n},     {24, n},    {32, n},
+                   {n - 3, n}, {-1, 0}, {-1, 31}, {-1, n - 1}, {-1, n + 1}};
+    for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
+        memcpy(bad, good, sizeof bad);
+        if (damages[i].at >= 0)
+            bad[damages[i].at] ^= 0x55;
+        write_cache(path, bad, damages[i].length);
+        cr_expect_eq(run_once(), 2.0f);
+        long length = read_cache(path, now);
+        cr_expect(length == n && memcmp(now, good, (size_t)n) == 0, "damage %zu was not repaired", i);
+    }
+    remove(path);
+    remove(folder);
 }

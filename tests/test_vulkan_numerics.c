@@ -90,6 +90,8 @@ static const struct {
                  {"add", NEAR_ONE},     {"sub", NEAR_ONE},      {"mul and add", NEAR_ONE},
                  {"rms_factor", ANY},   {"f32_to_f16", ANY},    {"quant_code", SCALE}};
 
+enum { MUL = 14 }; /* of these */
+
 static uint64_t state = 1;
 
 /* splitmix64 */
@@ -139,18 +141,42 @@ static uint32_t expected(int f, uint32_t a, uint32_t b)
     return st_bits(reference(f, st_float(a), st_float(b)));
 }
 
-/* NaNs may differ in their bits where IEEE leaves them open. */
-static void compare(runner *r, int f)
+/* Whether the device takes subnormals for 0, which Vulkan allows where it has no shaderDenormPreserveFloat32.
+ */
+static bool flushes(runner *r)
 {
-    uint32_t *a = runner_buffer(r, 0), *b = runner_buffer(r, 1), *c = runner_buffer(r, 2);
+    const uint32_t subnormal = 0x00400000, one = 0x3f800000;
+    *runner_buffer(r, 0) = subnormal;
+    *runner_buffer(r, 1) = one;
+    runner_run(r, (const uint32_t[2]){MUL, 1}, 1);
+    return *runner_buffer(r, 2) != subnormal;
+}
+
+/* Neither so small nor so large that a step of a function, or its square, meets subnormals: 0 or 2^-100 ...
+ * 2^100. */
+static bool is_moderate(uint32_t bits)
+{
+    uint32_t exponent = bits >> 23 & 0xff;
+    return (bits & 0x7fffffff) == 0 || (exponent >= 127 - 100 && exponent < 127 + 100);
+}
+
+/* NaNs may differ in their bits where IEEE leaves them open. On a device that flushes, results may differ
+ * where an argument or the result is not moderate; returns how many do. */
+static uint32_t compare(runner *r, int f, bool flushed)
+{
+    uint32_t *a = runner_buffer(r, 0), *b = runner_buffer(r, 1), *c = runner_buffer(r, 2), differ = 0;
     for (uint32_t i = 0; i < COUNT; i++)
         sample(functions[f].domain, i, &a[i], &b[i]);
     runner_run(r, (const uint32_t[2]){(uint32_t)f, COUNT}, COUNT / 64);
     for (uint32_t i = 0; i < COUNT; i++) {
         uint32_t want = expected(f, a[i], b[i]);
         bool same = c[i] == want || (f < 19 && is_nan(want) && is_nan(c[i]));
-        cr_assert(same, "%s of %08x and %08x: %08x, not %08x", functions[f].name, a[i], b[i], c[i], want);
+        bool excused = flushed && !(is_moderate(a[i]) && is_moderate(b[i]) && is_moderate(want));
+        cr_assert(same || excused, "%s of %08x and %08x: %08x, not %08x", functions[f].name, a[i], b[i], c[i],
+                  want);
+        differ += !same;
     }
+    return differ;
 }
 
 /* How many float additions, subtractions and multiplications of a module may be contracted. */
@@ -184,7 +210,12 @@ Test(vulkan_numerics, same_bits_as_the_cpu)
         cr_assert(!required || required[0] != '1', "%s", why);
         cr_skip_test("%s", why);
     }
-    for (int f = 0; f < (int)(sizeof functions / sizeof functions[0]); f++)
-        compare(r, f);
+    bool flushed = flushes(r);
+    for (int f = 0; f < (int)(sizeof functions / sizeof functions[0]); f++) {
+        uint32_t differ = compare(r, f, flushed);
+        if (differ > 0)
+            fprintf(stderr, "subnormals are flushed: %u of %u results of %s differ\n", differ, COUNT,
+                    functions[f].name);
+    }
     runner_close(r);
 }

@@ -149,6 +149,7 @@ static sterna_status read_limits(st_vulkan *v, const facts *f, uint32_t timestam
         .subgroup = full_subgroup(f),
         .max_invocation = (uint32_t)st_min(l->maxComputeWorkGroupInvocations, l->maxComputeWorkGroupSize[0]),
         .dot = f->has_dot && f->dot_features.shaderIntegerDotProduct};
+    v->base.max_view = (size_t)v->limits.max_range;
     st_vulkan_matrix_shape(v->driver, v->physical, v->linear.matrix);
     memcpy(v->cache_id, f->p.properties.pipelineCacheUUID, sizeof v->cache_id);
     v->driver_version = f->p.properties.driverVersion;

@@ -82,9 +82,14 @@ bool st_vulkan_submit(st_vulkan *v, VkCommandBuffer commands)
         return v->failure.status == STERNA_OK;
     VkSubmitInfo info = {
         .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = n, .pCommandBuffers = list};
-    return ST_VULKAN_CALL(v, ResetFences, v->device, 1, &v->fence) &&
-           ST_VULKAN_CALL(v, QueueSubmit, v->queue, 1, &info, v->fence) &&
-           ST_VULKAN_CALL(v, WaitForFences, v->device, 1, &v->fence, VK_TRUE, UINT64_MAX);
+    if (!ST_VULKAN_CALL(v, ResetFences, v->device, 1, &v->fence) ||
+        !ST_VULKAN_CALL(v, QueueSubmit, v->queue, 1, &info, v->fence))
+        return false;
+    if (ST_VULKAN_CALL(v, WaitForFences, v->device, 1, &v->fence, VK_TRUE, UINT64_MAX))
+        return true;
+    v->vk.DeviceWaitIdle(
+        v->device); /* what was submitted may still run, and its buffers may be destroyed next */
+    return false;
 }
 
 static void copy(st_vulkan *v, VkCommandBuffer commands, VkBuffer from, VkDeviceSize from_at, VkBuffer to,

@@ -26,6 +26,7 @@ typedef struct st_backend st_backend;
 /* Backends embed these as the first member of their own structs. */
 typedef struct st_device {
     const st_backend *backend;
+    size_t max_view; /* bytes that an op may see of one activation or of a layer's keys or values; 0 = any */
 } st_device;
 
 typedef struct st_buf {
@@ -296,8 +297,9 @@ struct st_backend {
     /* Contents are undefined. `bytes` > 0. */
     sterna_status (*buf_create)(st_device *dev, size_t bytes, st_buf **buf, sterna_error *error);
     void (*buf_destroy)(st_device *dev, st_buf *buf); /* NULL is fine */
-    /* Wraps memory the caller owns: host memory for CPU backends, CUdeviceptr, VkBuffer. What a handle must
-     * satisfy only the backend knows: one that it cannot use (alignment) is STERNA_E_ARGUMENT. */
+    /* Wraps memory the caller owns: host memory for CPU backends, a CUdeviceptr. What a handle must satisfy
+     * only the backend knows: one that it cannot use (alignment) is STERNA_E_ARGUMENT; a backend that can use
+     * none, as Vulkan, says STERNA_E_UNSUPPORTED. */
     sterna_status (*buf_wrap)(st_device *dev, void *native, size_t bytes, st_buf **buf, sterna_error *error);
     /* Blocking, outside of begin/end; ranges were checked. Failures stick to the device. */
     void (*write)(st_device *dev, st_buf *buf, size_t offset, const void *src, size_t bytes);

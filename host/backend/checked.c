@@ -481,7 +481,7 @@ sterna_status st_checked_open(st_device *inner, const st_device_params *params, 
     c->table.begin = checked_begin;
     c->table.end = checked_end;
     st_checked_ops(&c->table);
-    c->base.backend = &c->table;
+    c->base = (st_device){&c->table, c->inner->max_view};
     *dev = &c->base;
     st_log_write(&params->log, STERNA_LOG_INFO,
                  "checking layer on: every call's arguments and every step's ops");

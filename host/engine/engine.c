@@ -55,11 +55,25 @@ static sterna_status check_params(const sterna_engine_params *p, const st_config
     return STERNA_OK;
 }
 
-static sterna_status choose_pages(const sterna_engine_params *p, const st_config *c, const st_log *log,
-                                  int32_t *n_context, int32_t *n_page, sterna_error *error)
+/* Pages whose keys of one layer, with what is before them in a piece of 256 bytes, a device lets an op see.
+ */
+static int64_t pages_in_view(const st_device *dev, const st_config *c)
 {
-    int64_t useful = (int64_t)p->n_sequence * st_pages_for(*n_context);
+    int64_t plane = (int64_t)st_kv_bytes(1, 1, c->n_kv_head, c->head_dim) / 2;
+    return dev->max_view ? ((int64_t)dev->max_view - 256) / plane : INT64_MAX;
+}
+
+static sterna_status choose_pages(const sterna_engine *e, const sterna_engine_params *p, int32_t *n_context,
+                                  int32_t *n_page, sterna_error *error)
+{
+    const st_config *c = e->config;
     int64_t page_bytes = (int64_t)st_kv_bytes(1, c->n_layer, c->n_kv_head, c->head_dim);
+    int64_t useful = st_min((int64_t)p->n_sequence * st_pages_for(*n_context), pages_in_view(e->dev, c));
+    if (useful < 1)
+        return st_fail(
+            error, STERNA_E_UNSUPPORTED,
+            "a page of %d positions has more keys in a layer than an op of this device sees: %zu bytes",
+            ST_KV_PAGE, e->dev->max_view);
     int64_t pages = p->kv_bytes ? st_min(p->kv_bytes / page_bytes, useful) : useful;
     if (pages < 1)
         return st_fail(error, STERNA_E_LIMIT, "kv_bytes is %lld, but a page of %d positions has %lld bytes",
@@ -69,7 +83,7 @@ static sterna_status choose_pages(const sterna_engine_params *p, const st_config
                        (long long)pages, ST_KV_PAGE, INT32_MAX / ST_KV_PAGE);
     *n_page = (int32_t)pages;
     if (pages * ST_KV_PAGE < *n_context) { /* one sequence may take them all, but has no more */
-        st_log_write(log, STERNA_LOG_WARN,
+        st_log_write(&e->log, STERNA_LOG_WARN,
                      "%lld KV pages hold %lld positions: the context is cut from %d to that",
                      (long long)pages, (long long)pages * ST_KV_PAGE, *n_context);
         *n_context = (int32_t)pages * ST_KV_PAGE;
@@ -119,26 +133,52 @@ static sterna_status create_host_side(sterna_engine *e, const st_sched_limits *l
     return STERNA_OK;
 }
 
+/* Rows of a step and wanted ones, of which none is so wide that a device does not let an op see them all. */
+static sterna_status choose_rows(sterna_engine *e, const sterna_engine_params *p, int32_t *n_batch,
+                                 sterna_error *error)
+{
+    const st_config *c = e->config;
+    int64_t view = e->dev->max_view ? (int64_t)e->dev->max_view : INT64_MAX;
+    int64_t qkv = (int64_t)(c->n_head + 2 * c->n_kv_head) * c->head_dim;
+    int64_t rows = view / (int64_t)sizeof(float) / st_max(st_max(qkv, c->n_embd), 2 * (int64_t)c->n_ff);
+    int64_t logits = (int64_t)sizeof(float) * c->n_vocab,
+            lists = (int64_t)sizeof(st_adjustment) * e->max_adjust;
+    int64_t wanted = (int64_t)p->n_sequence * (1 + p->n_draft), outs = view / st_max(logits, lists);
+    if (rows < p->n_sequence || outs < st_min(wanted, p->n_batch))
+        return st_fail(
+            error, STERNA_E_LIMIT,
+            "%d sequences with %d drafts: an op of this device sees %zu bytes, which are %lld rows of a "
+            "step or %lld of logits",
+            p->n_sequence, p->n_draft, e->dev->max_view, (long long)rows, (long long)outs);
+    *n_batch = (int32_t)st_min(p->n_batch, rows);
+    if (*n_batch < p->n_batch)
+        st_log_write(&e->log, STERNA_LOG_WARN,
+                     "an op of this device sees %zu bytes: steps have %d rows, not %d", e->dev->max_view,
+                     *n_batch, p->n_batch);
+    e->max_out = (int32_t)st_min(st_min(*n_batch, outs), st_max(wanted, ST_SCORE_ROWS));
+    return STERNA_OK;
+}
+
 static sterna_status open_parts(sterna_engine *e, const sterna_engine_params *p, sterna_error *error)
 {
     const st_config *c = e->config;
     st_sched_limits limits = {.n_sequence = p->n_sequence,
                               .n_context = p->n_context ? p->n_context : c->n_context,
-                              .n_batch = p->n_batch,
                               .n_draft = p->n_draft,
                               .prefill = p->prefill,
                               .no_prefix_cache = p->no_prefix_cache};
     e->n_draft = p->n_draft;
-    e->max_out = (int32_t)st_min(p->n_batch, st_max(p->n_sequence * (1 + p->n_draft), ST_SCORE_ROWS));
     e->n_candidate = (int32_t)st_min(ST_CANDIDATES, c->n_vocab);
     e->max_adjust = (int32_t)st_min(ST_MAX_ADJUST, c->n_vocab);
-    sterna_status status = choose_pages(p, c, &e->log, &limits.n_context, &limits.n_page, error);
+    sterna_status status = choose_rows(e, p, &limits.n_batch, error);
+    if (status == STERNA_OK)
+        status = choose_pages(e, p, &limits.n_context, &limits.n_page, error);
     if (status == STERNA_OK)
         status = create_host_side(e, &limits, error);
     if (status == STERNA_OK)
-        status = st_step_arrays_create(&e->arrays, e->dev, p->n_batch, p->n_sequence, e->max_out,
+        status = st_step_arrays_create(&e->arrays, e->dev, limits.n_batch, p->n_sequence, e->max_out,
                                        st_pages_for(limits.n_context), error);
-    st_forward_sizes sizes = {.max_token = p->n_batch,
+    st_forward_sizes sizes = {.max_token = limits.n_batch,
                               .max_out = e->max_out,
                               .max_candidate = e->n_candidate,
                               .max_adjust = e->max_adjust,

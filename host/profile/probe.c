@@ -236,7 +236,7 @@ sterna_status st_probe_open(st_device *inner, st_device **dev, sterna_error *err
     st_probe *p = st_calloc(1, sizeof *p);
     if (p) {
         p->inner = inner;
-        p->base.backend = &p->table;
+        p->base = (st_device){&p->table, inner->max_view};
         fill_table(&p->table, inner->backend);
         p->rows = st_calloc(1, sizeof *p->rows);
         p->trace = st_calloc(ST_PROBE_MAX_OP, sizeof *p->trace);

@@ -5,7 +5,7 @@
  *     sterna_matrix             describes N x K codes, scales, bias and outliers in host memory
  *     sterna_linear_create      checks and uploads one, and allocates for up to max_tok rows of activations
  *     sterna_linear_run         y = W x with x and y in host memory
- *     sterna_buffer_create      device memory; or _wrap: a CUdeviceptr, VkBuffer or host memory of your own
+ *     sterna_buffer_create      device memory; or _wrap: a CUdeviceptr or host memory of your own
  *     sterna_linear_run_device  y = W x with x and y in device memory
  *
  * Max_tok 1 is the GEMV of decoding, more are a GEMM: the variant is chosen for each call.
@@ -145,8 +145,8 @@ typedef struct sterna_buffer sterna_buffer;
 STERNA_API sterna_status sterna_buffer_create(sterna_device *device, size_t bytes, sterna_buffer **buffer,
                                               sterna_error *error);
 /* Memory of your own, which must outlive the buffer: "cpu" and "ref" take the address of host memory, aligned
- * to 4 bytes; CUDA a CUdeviceptr and Vulkan a VkBuffer, cast to void *. Your own code may read and write it
- * between calls. */
+ * to 4 bytes; CUDA a CUdeviceptr, cast to void *. Your own code may read and write it between calls. Vulkan's
+ * buffers belong to one VkDevice, and that of Sterna is private: STERNA_E_UNSUPPORTED. */
 STERNA_API sterna_status sterna_buffer_wrap(sterna_device *device, void *native, size_t bytes,
                                             sterna_buffer **buffer, sterna_error *error);
 STERNA_API void sterna_buffer_destroy(sterna_buffer **buffer);

@@ -259,7 +259,8 @@ typedef struct sterna_engine_params {
         n_thread; /* CPU threads, at most 256; [0] = physical cores; never more than may be used at once */
     int32_t n_context;  /* positions per sequence; [0] = the model's, which may take much memory */
     int32_t n_sequence; /* sequences that run at the same time, 1 ... 1024 [1] */
-    int32_t n_batch;    /* rows (tokens) per step at most, n_sequence ... 8192 [512] */
+    int32_t n_batch; /* rows (tokens) per step at most, n_sequence ... 8192 [512]; fewer, and the log is told,
+                      * on a device whose ops see less of a buffer */
     int32_t n_draft; /* speculation: draft tokens per sequence and step, 0 ... STERNA_MAX_DRAFT [0 = off] */
     /* KV cache limit in bytes; [0] = n_sequence * n_context positions. If fewer than n_context fit, they are
      * the context, and the log is told. */

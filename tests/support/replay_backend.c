@@ -255,6 +255,6 @@ replay_device *replay_open(st_device *inner, int max_recording)
     d->table.attend = replay_attend;
     d->table.glu_norm_quant = replay_glu_norm_quant;
     d->table.topk = replay_topk;
-    d->base.backend = &d->table;
+    d->base = (st_device){&d->table, inner->max_view};
     return d;
 }
