@@ -19,6 +19,16 @@ static __device__ __forceinline__ int32_t dp4a_s8s8(uint32_t a, uint32_t b, int3
     return d;
 }
 
+/* 16 bytes that this block reads once, past L1, which is left to what is read again. */
+static __device__ __forceinline__ uint4 load_once(const uint4 *from)
+{
+    uint4 v;
+    asm("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+        : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+        : "l"(from));
+    return v;
+}
+
 static __device__ __forceinline__ float f16_to_f32(uint16_t h)
 {
     float x;
