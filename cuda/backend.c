@@ -10,6 +10,7 @@ static const st_cuda_variant table[] = {
     {ST_OP_NORM, "generic", 75, NULL, NULL, st_cuda_norm_run},
     {ST_OP_NORM_QUANT, "generic", 75, NULL, NULL, st_cuda_norm_quant_run},
     {ST_OP_LINEAR, "generic", 75, NULL, NULL, st_cuda_linear_generic},
+    {ST_OP_LINEAR, "mma", 75, st_cuda_linear_is_ternary, NULL, st_cuda_linear_mma},
     {ST_OP_LINEAR, "gemv", 75, st_cuda_linear_is_ternary, st_cuda_linear_gemv_pays, st_cuda_linear_gemv},
     {ST_OP_ROPE_STORE, "generic", 75, NULL, NULL, st_cuda_rope_store_run},
     {ST_OP_ATTEND, "generic", 75, NULL, NULL, st_cuda_attend_run},

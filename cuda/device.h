@@ -28,6 +28,14 @@ enum {
     X(linear_gemv, linear_gemv_groups_1)                                                                     \
     X(linear_gemv, linear_gemv_groups_2)                                                                     \
     X(linear_gemv, linear_gemv_groups_4)                                                                     \
+    X(linear_mma, linear_mma_1)                                                                              \
+    X(linear_mma, linear_mma_2)                                                                              \
+    X(linear_mma, linear_mma_4)                                                                              \
+    X(linear_mma, linear_mma_8)                                                                              \
+    X(linear_mma, linear_mma_groups_1)                                                                       \
+    X(linear_mma, linear_mma_groups_2)                                                                       \
+    X(linear_mma, linear_mma_groups_4)                                                                       \
+    X(linear_mma, linear_mma_groups_8)                                                                       \
     X(rope_store_generic, rope_store_generic)                                                                \
     X(attend_generic, attend_generic)                                                                        \
     X(topk_generic, topk_generic)
@@ -174,6 +182,7 @@ void st_cuda_linear_generic(st_cuda *c, const void *args);
 bool st_cuda_linear_is_ternary(const st_cuda *c, const void *args);
 bool st_cuda_linear_gemv_pays(const st_cuda *c, const void *args);
 void st_cuda_linear_gemv(st_cuda *c, const void *args);
+void st_cuda_linear_mma(st_cuda *c, const void *args);
 void st_cuda_rope_store_run(st_cuda *c, const void *args);
 void st_cuda_attend_run(st_cuda *c, const void *args);
 void st_cuda_glu_norm_quant_run(st_cuda *c, const void *args);

@@ -16,6 +16,15 @@ enum {
     ST_CUDA_GEMV_WARPS = 8                             /* of a block of linear_gemv, at most */
 };
 
+/* A block of linear_mma for so many octets of tokens, and as many row tiles, with one scale per row or with
+ * groups: its column warps, threads, and stages of a column tile for each column warp; 48 KB at most. */
+#define ST_CUDA_MMA_K_WARPS(octets, groups) ((groups) ? 1 : 8 / (octets))
+#define ST_CUDA_MMA_THREADS(octets, groups)                                                                  \
+    ((octets) == 8 && !(groups) ? 128 : 32 * (octets)*ST_CUDA_MMA_K_WARPS(octets, groups))
+#define ST_CUDA_MMA_STAGE_BYTES(octets, groups)                                                              \
+    ((octets)*ST_CUDA_MMA_K_WARPS(octets, groups) * (8 * ST_CUDA_K_TILE + ST_CUDA_TILE_BYTES))
+#define ST_CUDA_MMA_STAGES(octets, groups) ((octets) == 8 || !(groups) ? 4 : 8)
+
 /* A weight matrix on the device. */
 typedef struct st_cuda_matrix {
     const void *data;             /* TERNARY: tiles of codes; else rows, row_bytes apart */
@@ -87,7 +96,7 @@ typedef struct st_cuda_linear {
     int32_t stride, n_row, accumulate;
     int32_t segment, n_segment;      /* int8: columns that share both scales; their count */
     int32_t weight_shift, act_shift; /* log2 of segments per weight group and per activation group */
-    int32_t plane_shift;             /* log2 of 32 columns per segment, if there are several */
+    int32_t plane_shift;             /* log2 of planes, 32 columns, per segment, if there are several */
 } st_cuda_linear;
 
 typedef struct st_cuda_kv {

@@ -83,3 +83,39 @@ void st_cuda_linear_gemv(st_cuda *c, const void *args)
                                (unsigned)st_ceil_div(k.n_row, tokens)};
     st_cuda_launch(c, kernels[groups][log], grid, 32, (unsigned)warps, sums * 4, &k);
 }
+
+/* ---- mma ---- */
+
+/* As many octets as there are tokens for; but fewer rows and tokens a block where that leaves multiprocessors
+ * without one, since codes that several blocks read come from L2. */
+static int mma_choice(const st_cuda *c, const st_cuda_linear *k)
+{
+    int log = 0;
+    while (log < 3 && 8 << log < k->n_row)
+        log++;
+    while (log > 0 && st_ceil_div(k->w.rows, 16 << log) * st_ceil_div(k->n_row, 8 << log) < c->n_sm)
+        log--;
+    return log;
+}
+
+void st_cuda_linear_mma(st_cuda *c, const void *args)
+{
+#define ROW(octets)                                                                                          \
+    {                                                                                                        \
+        {ST_CUDA_linear_mma_##octets, ST_CUDA_MMA_THREADS(octets, 0),                                        \
+         ST_CUDA_MMA_STAGES(octets, 0) * ST_CUDA_MMA_STAGE_BYTES(octets, 0)},                                \
+            {ST_CUDA_linear_mma_groups_##octets, ST_CUDA_MMA_THREADS(octets, 1),                             \
+             ST_CUDA_MMA_STAGES(octets, 1) * ST_CUDA_MMA_STAGE_BYTES(octets, 1)},                            \
+    }
+    static const struct {
+        st_cuda_kernel kernel;
+        unsigned threads, shared;
+    } shapes[4][2] = {ROW(1), ROW(2), ROW(4), ROW(8)};
+#undef ROW
+    st_cuda_linear k = arguments(c, args);
+    const int log = mma_choice(c, &k), groups = k.n_segment > 1;
+    const st_cuda_grid grid = {(unsigned)st_ceil_div(k.w.rows, 16 << log),
+                               (unsigned)st_ceil_div(k.n_row, 8 << log)};
+    st_cuda_launch(c, shapes[log][groups].kernel, grid, shapes[log][groups].threads, 1,
+                   shapes[log][groups].shared, &k);
+}
