@@ -131,7 +131,7 @@ bool st_cuda_check(st_cuda *c, const char *call, CUresult result);
 /* Makes the device's context current in this thread. False if the device has failed. */
 bool st_cuda_enter(st_cuda *c);
 /* c->cu->NAME(...), checked. */
-#define ST_CUDA_CALL(c, name, ...) st_cuda_check(c, #name, (c)->cu->name(__VA_ARGS__))
+#define ST_CUDA_CALL(c, name, ...) st_cuda_check(c, st_cuda_symbol.name, (c)->cu->name(__VA_ARGS__))
 
 /* ---- kernels (kernel.c) ---- */
 typedef struct st_cuda_grid {

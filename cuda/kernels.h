@@ -17,13 +17,13 @@ enum {
 };
 
 /* A block of linear_mma for so many octets of tokens, and as many row tiles, with one scale per row or with
- * groups: its column warps, threads, and stages of a column tile for each column warp; 48 KB at most. */
+ * groups: its column warps, threads, and stages of a column tile for each column warp; 36 KB at most. */
 #define ST_CUDA_MMA_K_WARPS(octets, groups) ((groups) ? 1 : 8 / (octets))
 #define ST_CUDA_MMA_THREADS(octets, groups)                                                                  \
     ((octets) == 8 && !(groups) ? 128 : 32 * (octets)*ST_CUDA_MMA_K_WARPS(octets, groups))
 #define ST_CUDA_MMA_STAGE_BYTES(octets, groups)                                                              \
     ((octets)*ST_CUDA_MMA_K_WARPS(octets, groups) * (8 * ST_CUDA_K_TILE + ST_CUDA_TILE_BYTES))
-#define ST_CUDA_MMA_STAGES(octets, groups) ((octets) == 8 || !(groups) ? 4 : 8)
+#define ST_CUDA_MMA_STAGES(octets, groups) ((octets) == 8 || !(groups) ? 3 : 6)
 
 /* A weight matrix on the device. */
 typedef struct st_cuda_matrix {

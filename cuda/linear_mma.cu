@@ -21,6 +21,7 @@ template <int OCTETS_, bool GROUPS_> struct shape {
     static constexpr int STAGES = ST_CUDA_MMA_STAGES(OCTETS, GROUPS);
     /* Sets of accumulators for planes whose codes count 4^s times: fewer shifts where registers allow it. */
     static constexpr int SETS = GROUPS || OCTETS == 8 ? 1 : OCTETS == 4 ? 2 : 4;
+    static constexpr int UNROLLED = GROUPS ? 1 : 2; /* pairs of planes: the end of a segment is long */
     static_assert(STAGE == ST_CUDA_MMA_STAGE_BYTES(OCTETS, GROUPS), "the launcher's shared memory");
     static_assert(THREADS == ST_CUDA_MMA_THREADS(OCTETS, GROUPS), "the launcher's block");
 };
@@ -133,7 +134,7 @@ static __device__ __forceinline__ void multiply(const st_cuda_linear &a, const p
 #pragma unroll
     for (int i = 0; i < S::ROW_TILES; i++)
         w[i] = *(const uint4 *)(code_stage<S>(p, step) + i * ST_CUDA_TILE_BYTES);
-#pragma unroll
+#pragma unroll(S::UNROLLED)
     for (int pair = 0; pair < 2; pair++) {
         uint32_t b[S::OCTETS][4]; /* two planes of B */
 #pragma unroll
@@ -159,52 +160,46 @@ static __device__ __forceinline__ void multiply(const st_cuda_linear &a, const p
     }
 }
 
-/* One scale per row: sets and column warps together, then the outputs, by the first column warp. */
+/* What comes out: through shared memory, [column warp][token][row] with a stride that spreads the lanes of a
+ * store over all banks, so that neighbours in a warp write neighbours in a row. */
 template <class S>
-static __device__ __forceinline__ void finish_rows(const st_cuda_linear &a, const place &p, sums<S> &y)
+static __device__ __forceinline__ void finish(const st_cuda_linear &a, const place &p, const sums<S> &y)
 {
-    constexpr int VALUES = S::ROW_TILES * S::OCTETS * 4, LANES = 32 * S::ROW_WARPS;
-    int32_t *shared =
-        (int32_t *)p.memory + p.row_warp * 32 + p.lane; /* i32 [column warp - 1][VALUES][LANES] */
-    static_assert((S::K_WARPS - 1) * VALUES * LANES * 4 <= S::STAGE * S::STAGES, "fits into the stages");
-    int32_t sum[VALUES];
+    constexpr int ROWS = 16 * S::OCTETS, STRIDE = ROWS + 4, PART = S::TOKENS * STRIDE;
+    static_assert(S::K_WARPS * PART * 4 <= S::STAGE * S::STAGES, "fits into the stages");
+    int32_t *out = (int32_t *)p.memory;
 #pragma unroll
-    for (int v = 0; v < VALUES; v++) {
-        sum[v] = 0;
+    for (int i = 0; i < S::ROW_TILES; i++)
 #pragma unroll
-        for (int set = 0; set < S::SETS; set++)
-            sum[v] += y.c[set][v / 4 / S::OCTETS][v / 4 % S::OCTETS][v % 4] >> 2 * set;
-        if (p.k_warp > 0)
-            shared[((p.k_warp - 1) * VALUES + v) * LANES] = sum[v];
-    }
+        for (int o = 0; o < S::OCTETS; o++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                int32_t value = 0;
+#pragma unroll
+                for (int set = 0; set < S::SETS; set++)
+                    value += y.c[set][i][o][e] >> 2 * set;
+                if (S::GROUPS)
+                    value = __float_as_int(y.total[o][e]);
+                const int32_t row = (p.row_warp * S::ROW_TILES + i) * 16 + row_in_tile(p, e);
+                out[p.k_warp * PART + (token_of(p, o, e) - p.first) * STRIDE + row] = value;
+            }
     __syncthreads();
-    if (p.k_warp > 0)
-        return;
-#pragma unroll
-    for (int v = 0; v < VALUES; v++) {
-        const int32_t row = row_tile_of<S>(p, v / 4 / S::OCTETS) * 16 + row_in_tile(p, v % 4);
-        const int32_t token = token_of(p, v / 4 % S::OCTETS, v % 4);
+#pragma unroll 1
+    for (int32_t i = (int32_t)threadIdx.x; i < S::TOKENS * ROWS; i += S::THREADS) {
+        const int32_t row = (int32_t)blockIdx.x * ROWS + i % ROWS, token = p.first + i / ROWS;
+        const int32_t *part = out + i / ROWS * STRIDE + i % ROWS;
         if (row >= a.w.rows || token >= a.n_row)
             continue;
-        int32_t total = sum[v] - a.q.sum[(int64_t)token * a.q.n_sum];
-        for (int k = 0; k < S::K_WARPS - 1; k++)
-            total += shared[(k * VALUES + v) * LANES];
+        if (S::GROUPS) {
+            store(a, row, token, __int_as_float(*part));
+            continue;
+        }
+        int32_t total = -a.q.sum[(int64_t)token * a.q.n_sum];
+#pragma unroll
+        for (int k = 0; k < S::K_WARPS; k++)
+            total += part[k * PART];
         store(a, row, token, segment_term(a, row, token, 0, total));
     }
-}
-
-template <class S>
-static __device__ __forceinline__ void finish_groups(const st_cuda_linear &a, const place &p,
-                                                     const sums<S> &y)
-{
-#pragma unroll
-    for (int o = 0; o < S::OCTETS; o++)
-#pragma unroll
-        for (int e = 0; e < 4; e++) {
-            const int32_t row = row_tile_of<S>(p, 0) * 16 + row_in_tile(p, e), token = token_of(p, o, e);
-            if (row < a.w.rows && token < a.n_row)
-                store(a, row, token, y.total[o][e]);
-        }
 }
 
 template <class S> static __device__ __forceinline__ void linear_mma(const st_cuda_linear &a)
@@ -231,10 +226,7 @@ template <class S> static __device__ __forceinline__ void linear_mma(const st_cu
     }
     wait_copies<0>();
     __syncthreads();
-    if constexpr (S::GROUPS)
-        finish_groups<S>(a, p, y);
-    else
-        finish_rows<S>(a, p, y);
+    finish<S>(a, p, y);
 }
 
 /* Grid: (row tiles / octets, tokens / 8 octets). Two blocks per multiprocessor: asked for none, the compiler
