@@ -4,16 +4,18 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Per op from the most general to the most special: the last one that takes a call runs it. */
+/* Per op from the most general to the most special: the last one that takes a call, and pays, runs it. */
 static const st_cuda_variant table[] = {
-    {ST_OP_EMBED, "generic", 75, NULL, st_cuda_embed_run},
-    {ST_OP_NORM, "generic", 75, NULL, st_cuda_norm_run},
-    {ST_OP_NORM_QUANT, "generic", 75, NULL, st_cuda_norm_quant_run},
-    {ST_OP_LINEAR, "generic", 75, NULL, st_cuda_linear_generic},
-    {ST_OP_ROPE_STORE, "generic", 75, NULL, st_cuda_rope_store_run},
-    {ST_OP_ATTEND, "generic", 75, NULL, st_cuda_attend_run},
-    {ST_OP_GLU_NORM_QUANT, "generic", 75, NULL, st_cuda_glu_norm_quant_run},
-    {ST_OP_TOPK, "generic", 75, NULL, st_cuda_topk_run},
+    {ST_OP_EMBED, "generic", 75, NULL, NULL, st_cuda_embed_run},
+    {ST_OP_NORM, "generic", 75, NULL, NULL, st_cuda_norm_run},
+    {ST_OP_NORM_QUANT, "generic", 75, NULL, NULL, st_cuda_norm_quant_run},
+    {ST_OP_LINEAR, "generic", 75, NULL, NULL, st_cuda_linear_generic},
+    {ST_OP_LINEAR, "mma", 75, st_cuda_linear_is_ternary, NULL, st_cuda_linear_mma},
+    {ST_OP_LINEAR, "gemv", 75, st_cuda_linear_is_ternary, st_cuda_linear_gemv_pays, st_cuda_linear_gemv},
+    {ST_OP_ROPE_STORE, "generic", 75, NULL, NULL, st_cuda_rope_store_run},
+    {ST_OP_ATTEND, "generic", 75, NULL, NULL, st_cuda_attend_run},
+    {ST_OP_GLU_NORM_QUANT, "generic", 75, NULL, NULL, st_cuda_glu_norm_quant_run},
+    {ST_OP_TOPK, "generic", 75, NULL, NULL, st_cuda_topk_run},
 };
 enum { N_VARIANT = sizeof table / sizeof table[0] };
 
@@ -213,12 +215,14 @@ static const st_cuda_variant *choose(const st_cuda *c, st_op op, const void *arg
     const st_cuda_variant *best = NULL, *forced = c->forced[op];
     if (forced && fits(c, forced, args))
         return forced;
-    for (int i = 0; i < N_VARIANT; i++)
-        if (table[i].op == op && fits(c, &table[i], args)) {
-            best = &table[i];
-            if (forced)
-                break;
-        }
+    for (int i = 0; i < N_VARIANT; i++) {
+        const st_cuda_variant *v = &table[i];
+        if (v->op != op || !fits(c, v, args) || (v->pays && !v->pays(c, args)))
+            continue;
+        best = v;
+        if (forced)
+            break;
+    }
     return best;
 }
 

@@ -22,6 +22,20 @@ enum {
     X(quant_generic, quant_generic)                                                                          \
     X(linear_generic, linear_codes)                                                                          \
     X(linear_generic, linear_floats)                                                                         \
+    X(linear_gemv, linear_gemv_1)                                                                            \
+    X(linear_gemv, linear_gemv_2)                                                                            \
+    X(linear_gemv, linear_gemv_4)                                                                            \
+    X(linear_gemv, linear_gemv_groups_1)                                                                     \
+    X(linear_gemv, linear_gemv_groups_2)                                                                     \
+    X(linear_gemv, linear_gemv_groups_4)                                                                     \
+    X(linear_mma, linear_mma_1)                                                                              \
+    X(linear_mma, linear_mma_2)                                                                              \
+    X(linear_mma, linear_mma_4)                                                                              \
+    X(linear_mma, linear_mma_8)                                                                              \
+    X(linear_mma, linear_mma_groups_1)                                                                       \
+    X(linear_mma, linear_mma_groups_2)                                                                       \
+    X(linear_mma, linear_mma_groups_4)                                                                       \
+    X(linear_mma, linear_mma_groups_8)                                                                       \
     X(rope_store_generic, rope_store_generic)                                                                \
     X(attend_generic, attend_generic)                                                                        \
     X(topk_generic, topk_generic)
@@ -97,6 +111,7 @@ struct st_cuda_variant {
     const char *name;
     int arch;                                          /* the least that has what it needs */
     bool (*takes)(const st_cuda *c, const void *args); /* NULL: everything */
+    bool (*pays)(const st_cuda *c, const void *args);  /* of what it takes, where not forced; NULL: all */
     void (*run)(st_cuda *c, const void *args);
 };
 
@@ -116,7 +131,7 @@ bool st_cuda_check(st_cuda *c, const char *call, CUresult result);
 /* Makes the device's context current in this thread. False if the device has failed. */
 bool st_cuda_enter(st_cuda *c);
 /* c->cu->NAME(...), checked. */
-#define ST_CUDA_CALL(c, name, ...) st_cuda_check(c, #name, (c)->cu->name(__VA_ARGS__))
+#define ST_CUDA_CALL(c, name, ...) st_cuda_check(c, st_cuda_symbol.name, (c)->cu->name(__VA_ARGS__))
 
 /* ---- kernels (kernel.c) ---- */
 typedef struct st_cuda_grid {
@@ -164,6 +179,10 @@ void st_cuda_embed_run(st_cuda *c, const void *args);
 void st_cuda_norm_run(st_cuda *c, const void *args);
 void st_cuda_norm_quant_run(st_cuda *c, const void *args);
 void st_cuda_linear_generic(st_cuda *c, const void *args);
+bool st_cuda_linear_is_ternary(const st_cuda *c, const void *args);
+bool st_cuda_linear_gemv_pays(const st_cuda *c, const void *args);
+void st_cuda_linear_gemv(st_cuda *c, const void *args);
+void st_cuda_linear_mma(st_cuda *c, const void *args);
 void st_cuda_rope_store_run(st_cuda *c, const void *args);
 void st_cuda_attend_run(st_cuda *c, const void *args);
 void st_cuda_glu_norm_quant_run(st_cuda *c, const void *args);

@@ -6,6 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+const st_cuda_symbols st_cuda_symbol = {
+#define ROW(type, symbol, name) .name = #symbol,
+    ST_CUDA_FUNCTIONS(ROW)
+#undef ROW
+};
+
 static st_cuda_driver driver;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 

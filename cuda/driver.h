@@ -48,6 +48,14 @@
     X(PFN_cuEventSynchronize_v2000, cuEventSynchronize, event_synchronize)                                   \
     X(PFN_cuEventElapsedTime_v2000, cuEventElapsedTime, event_elapsed_time)
 
+/* Their symbols, by their names here: for errors. */
+typedef struct st_cuda_symbols {
+#define ST_CUDA_MEMBER(type, symbol, name) const char *name;
+    ST_CUDA_FUNCTIONS(ST_CUDA_MEMBER)
+#undef ST_CUDA_MEMBER
+} st_cuda_symbols;
+extern const st_cuda_symbols st_cuda_symbol;
+
 typedef struct st_cuda_driver {
 #define ST_CUDA_MEMBER(type, symbol, name) type name;
     ST_CUDA_FUNCTIONS(ST_CUDA_MEMBER)

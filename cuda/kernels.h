@@ -11,8 +11,19 @@ enum {
     ST_CUDA_CHUNK = 8192,  /* columns of a row that a quantising block keeps in shared memory (32 KB) */
     ST_CUDA_ROW_TILE = 16, /* rows and columns of a tile of ternary codes, see ternary.cuh */
     ST_CUDA_K_TILE = 128,
-    ST_CUDA_TILE_BYTES = ST_CUDA_ROW_TILE * ST_CUDA_K_TILE / 4
+    ST_CUDA_TILE_BYTES = ST_CUDA_ROW_TILE * ST_CUDA_K_TILE / 4,
+    ST_CUDA_BLOCK_TILES = ST_K_BLOCK / ST_CUDA_K_TILE, /* of a block of linear's sums */
+    ST_CUDA_GEMV_WARPS = 8                             /* of a block of linear_gemv, at most */
 };
+
+/* A block of linear_mma for so many octets of tokens, and as many row tiles, with one scale per row or with
+ * groups: its column warps, threads, and stages of a column tile for each column warp; 36 KB at most. */
+#define ST_CUDA_MMA_K_WARPS(octets, groups) ((groups) ? 1 : 8 / (octets))
+#define ST_CUDA_MMA_THREADS(octets, groups)                                                                  \
+    ((octets) == 8 && !(groups) ? 128 : 32 * (octets)*ST_CUDA_MMA_K_WARPS(octets, groups))
+#define ST_CUDA_MMA_STAGE_BYTES(octets, groups)                                                              \
+    ((octets)*ST_CUDA_MMA_K_WARPS(octets, groups) * (8 * ST_CUDA_K_TILE + ST_CUDA_TILE_BYTES))
+#define ST_CUDA_MMA_STAGES(octets, groups) ((octets) == 8 || !(groups) ? 3 : 6)
 
 /* A weight matrix on the device. */
 typedef struct st_cuda_matrix {
@@ -83,8 +94,9 @@ typedef struct st_cuda_linear {
     const float *src; /* f32 input [n_row][cols], or NULL */
     float *dst;       /* column 0 of this linear in row 0 */
     int32_t stride, n_row, accumulate;
-    int32_t segment, n_segment;  /* int8: columns that share both scales; their count */
-    int32_t per_weight, per_act; /* segments per weight group and per activation group */
+    int32_t segment, n_segment;      /* int8: columns that share both scales; their count */
+    int32_t weight_shift, act_shift; /* log2 of segments per weight group and per activation group */
+    int32_t plane_shift;             /* log2 of planes, 32 columns, per segment, if there are several */
 } st_cuda_linear;
 
 typedef struct st_cuda_kv {

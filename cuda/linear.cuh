@@ -19,13 +19,20 @@ struct segment_sum {
 
 static __device__ __forceinline__ float act_scale(const st_cuda_linear &a, int32_t token, int32_t segment)
 {
-    return a.q.scale[(int64_t)token * a.q.n_scale + segment / a.per_act];
+    return a.q.scale[(int64_t)token * a.q.n_scale + (segment >> a.act_shift)];
 }
 
 static __device__ __forceinline__ float segment_term(const st_cuda_linear &a, int32_t row, int32_t token,
                                                      int32_t segment, int32_t sum)
 {
-    return (float)sum * (scale_of(a.w, row, segment / a.per_weight) * act_scale(a, token, segment));
+    return (float)sum * (scale_of(a.w, row, segment >> a.weight_shift) * act_scale(a, token, segment));
+}
+
+/* True if `plane`, 32 columns, is the last of a segment. Planes beyond the last segment end none. */
+static __device__ __forceinline__ bool ends_segment(const st_cuda_linear &a, int32_t plane)
+{
+    return (((plane + 1) & ((1 << a.plane_shift) - 1)) == 0 || plane + 1 == 4 * k_tiles(a.w)) &&
+           plane >> a.plane_shift < a.n_segment;
 }
 
 /* True for the last segment of a block of 1024 columns. */

@@ -29,8 +29,12 @@ extern "C" __global__ void __launch_bounds__(ST_CUDA_BLOCK)
     for (int32_t s = 0; s < a.n_segment; s++) {
         int32_t from = s * a.segment, end = min(from + a.segment, a.w.cols);
         int32_t sum = 0;
-        for (int32_t col = from + lane * 4; col < end; col += 128)
-            sum = dot4(a, row, col, *(const uint32_t *)(code + col), sum);
+        for (int32_t base = from; base < end; base += 128) { /* as often in all lanes, some of them for 0 */
+            const bool here = base + lane * 4 < end;
+            const int32_t col = here ? base + lane * 4 : from;
+            const uint32_t q = *(const uint32_t *)(code + col);
+            sum = dot4(a, row, col, here ? q : 0u, sum);
+        }
         sum = warp_sum(sum);
         if (a.w.type == ST_TERNARY)
             sum -= a.q.sum[(int64_t)token * a.q.n_sum + s];
@@ -51,8 +55,11 @@ extern "C" __global__ void __launch_bounds__(ST_CUDA_BLOCK)
     if (row >= a.w.rows)
         return;
     float acc[TOKENS][8] = {};
-    for (int32_t k = 8 * lane; k < a.w.cols; k += 256) {
+    for (int32_t base = 0; base < a.w.cols; base += 256) {
+        const int32_t k = base + 8 * lane;
         float w[8];
+        if (k >= a.w.cols)
+            continue;
         int32_t n = min(8, a.w.cols - k);
         values_of(a.w, row, k, w);
 #pragma unroll

@@ -43,7 +43,7 @@ static void finish_capture(st_cuda *c)
     CUgraphExec exec = NULL;
     CUresult result = c->cu->stream_end_capture(c->stream, &graph);
     c->capturing = false;
-    if (c->failure.status == STERNA_OK && st_cuda_check(c, "stream_end_capture", result) &&
+    if (c->failure.status == STERNA_OK && st_cuda_check(c, st_cuda_symbol.stream_end_capture, result) &&
         ST_CUDA_CALL(c, graph_instantiate, &exec, graph, 0))
         *c->current = (st_cuda_recording){.key = *c->batch, .graph = exec, .used = c->n_step};
     if (graph)
