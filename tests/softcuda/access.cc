@@ -9,9 +9,13 @@
 namespace softcuda
 {
 
+/* With a base of 32 bits the sum has 32, too: compilers count on it that a negative one comes back. */
 uint64_t address_of(Warp &w, int lane, const Operand &o)
 {
-    return uint64_t(o.offset) + (o.slot == NO_SLOT ? 0 : w.get(o, lane));
+    if (o.slot == NO_SLOT)
+        return uint64_t(o.offset);
+    uint64_t sum = uint64_t(o.offset) + w.get(o, lane);
+    return o.bits == 32 ? uint32_t(sum) : sum;
 }
 
 uint8_t *resolve(Warp &w, int lane, Space space, uint64_t address, uint32_t bytes, Access access)
