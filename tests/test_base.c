@@ -15,6 +15,22 @@ Test(base, checked_arithmetic)
     cr_assert(st_mul_size(5, 0, &out) && out == 0);
 }
 
+/* From 8 MB on blocks are aligned otherwise. */
+Test(base, blocks_are_aligned_and_writable)
+{
+    static const size_t bytes[] = {1, 64, 65, (8 << 20) - 1, 8 << 20, (8 << 20) + 1, (9 << 20) + 63};
+    for (size_t i = 0; i < sizeof bytes / sizeof bytes[0]; i++) {
+        unsigned char *block = st_alloc(bytes[i]);
+        cr_assert_not_null(block, "%zu bytes", bytes[i]);
+        cr_expect_eq((uintptr_t)block % 64, 0);
+        memset(block, 0xa5, bytes[i]);
+        cr_expect_eq(block[bytes[i] - 1], 0xa5);
+        st_free(block);
+    }
+    cr_expect_null(st_alloc(0));
+    cr_expect_null(st_alloc(SIZE_MAX));
+}
+
 Test(base, failure_message)
 {
     sterna_error error;

@@ -259,8 +259,9 @@ static char cut[256];
 static void note_cut(void *user, sterna_log_level level, const char *message)
 {
     (void)user;
+    size_t length = strlen(cut);
     if (level == STERNA_LOG_WARN)
-        snprintf(cut, sizeof cut, "%s", message);
+        snprintf(cut + length, sizeof cut - length, "%s\n", message);
 }
 
 /* All tokens of long prompts on a device that binds only so much: steps get fewer rows and there are fewer
@@ -285,7 +286,9 @@ Test(vulkan_faults, tensors_are_cut_to_what_a_device_binds, .timeout = 120)
         for (int32_t k = 0; k < c.request[i].n_sample; k++, sample++)
             rig_compare(&r.result[sample], &c.alone[i][k], false, "request", i);
     rig_close(&r);
-    cr_expect_str_eq(cut, "an op of this device sees 135168 bytes: steps have 132 rows, not 512");
+    cr_expect_str_eq(
+        cut, "an op of this device sees 135168 bytes: steps have 132 rows, not 512\n"
+             "an op of this device sees 135168 bytes: there are 16 KV pages of 64 positions, not 25\n");
     sterna_engine *engine = NULL;
     params.n_sequence = 200;
     cr_expect_eq(st_engine_open_on(model, &params, rig_device("vulkan", 1, 0), &engine, &error),

@@ -68,7 +68,8 @@ static sterna_status choose_pages(const sterna_engine *e, const sterna_engine_pa
 {
     const st_config *c = e->config;
     int64_t page_bytes = (int64_t)st_kv_bytes(1, c->n_layer, c->n_kv_head, c->head_dim);
-    int64_t useful = st_min((int64_t)p->n_sequence * st_pages_for(*n_context), pages_in_view(e->dev, c));
+    int64_t wanted = (int64_t)p->n_sequence * st_pages_for(*n_context);
+    int64_t useful = st_min(wanted, pages_in_view(e->dev, c));
     if (useful < 1)
         return st_fail(
             error, STERNA_E_UNSUPPORTED,
@@ -82,6 +83,10 @@ static sterna_status choose_pages(const sterna_engine *e, const sterna_engine_pa
         return st_fail(error, STERNA_E_LIMIT, "%lld KV pages of %d positions; %d are possible",
                        (long long)pages, ST_KV_PAGE, INT32_MAX / ST_KV_PAGE);
     *n_page = (int32_t)pages;
+    if (pages == useful && useful < wanted)
+        st_log_write(&e->log, STERNA_LOG_WARN,
+                     "an op of this device sees %zu bytes: there are %lld KV pages of %d positions, not %lld",
+                     e->dev->max_view, (long long)pages, ST_KV_PAGE, (long long)wanted);
     if (pages * ST_KV_PAGE < *n_context) { /* one sequence may take them all, but has no more */
         st_log_write(&e->log, STERNA_LOG_WARN,
                      "%lld KV pages hold %lld positions: the context is cut from %d to that",

@@ -263,7 +263,7 @@ typedef struct sterna_engine_params {
                       * on a device whose ops see less of a buffer */
     int32_t n_draft; /* speculation: draft tokens per sequence and step, 0 ... STERNA_MAX_DRAFT [0 = off] */
     /* KV cache limit in bytes; [0] = n_sequence * n_context positions. If fewer than n_context fit, they are
-     * the context, and the log is told. */
+     * the context; fewer, too, on a device whose ops see less of a buffer. The log is told of both. */
     int64_t kv_bytes;
     sterna_prefill prefill; /* [FAIR] */
     bool no_prefix_cache;   /* compute every prompt from its first token */
