@@ -45,6 +45,11 @@ static void planted(const char *image, const char *name, unsigned blocks, enum e
     {                                                                                                        \
         planted("between", #name, 11, LAUNCH_FAILED);                                                        \
     }
+#define PLANTED_MEETING(name)                                                                                \
+    Test(softcuda_meeting, name)                                                                             \
+    {                                                                                                        \
+        planted("meeting", #name, 1, LAUNCH_FAILED);                                                         \
+    }
 PLANTED(missing_barrier, LAUNCH_FAILED)
 PLANTED(overwrites_too_early, LAUNCH_FAILED)
 PLANTED(beyond_the_end, ILLEGAL_ADDRESS)
@@ -73,6 +78,65 @@ PLANTED_BETWEEN(missing_release)
 PLANTED_BETWEEN(missing_acquire)
 PLANTED_BETWEEN(fence_of_one_thread)
 PLANTED_BETWEEN(fence_of_the_block)
+PLANTED_MEETING(lane_exits_before_the_shuffle)
+PLANTED_MEETING(lane_waits_for_the_block)
+PLANTED_MEETING(lanes_wait_for_each_other)
+PLANTED_MEETING(masks_that_differ)
+PLANTED_MEETING(lane_is_not_in_its_mask)
+PLANTED_MEETING(barrier_with_a_lane_missing)
+PLANTED_MEETING(matrix_with_a_lane_missing)
+PLANTED_MEETING(rows_with_a_lane_missing)
+
+// Without its fault each of them gives the values that lanes in lock step would get.
+Test(softcuda_meeting, values)
+{
+    static const char *const names[] = {"lane_exits_before_the_shuffle", "lane_waits_for_the_block",
+                                        "lanes_wait_for_each_other",     "masks_that_differ",
+                                        "lane_is_not_in_its_mask",       "barrier_with_a_lane_missing",
+                                        "matrix_with_a_lane_missing",    "rows_with_a_lane_missing"};
+    enum { KERNELS = sizeof names / sizeof names[0], THREADS = 64 };
+    for (int check = 0; check < 2; check++) {
+        setenv("SOFTCUDA_CHECK", check ? "1" : "0", 1);
+        open_driver();
+        uint64_t out = device_array(NULL, THREADS * 4);
+        int fault = 0, result[THREADS];
+        void *arguments[] = {&out, &fault};
+        for (int k = 0; k < KERNELS; k++) {
+            cr_assert_eq(
+                cu.launch(kernel("meeting", names[k]), 1, 1, 1, THREADS, 1, 1, 0, NULL, arguments, NULL), 0);
+            cr_assert_eq(cu.download(result, out, sizeof result), 0);
+            for (int i = 0; i < THREADS; i++) {
+                const int warp = i & ~31, half = i & ~15;
+                const int expected[KERNELS] = {i ^ 5, (int)~0x3ffu,  32 * warp + 496, 16 * half + 120,
+                                               !warp, (i ^ 1) + 100, 16 + i,          warp + i % 32 / 4};
+                cr_expect_eq(result[i], expected[k], "%s, check %d, thread %d: %d, not %d", names[k], check,
+                             i, result[i], expected[k]);
+            }
+        }
+    }
+}
+
+// The report names the lanes that wait, not the last ones that ran.
+static handle stuck_kernel;
+static void launch_stuck_kernel(void)
+{
+    uint64_t out = device_array(NULL, 64 * 4);
+    int fault = 1;
+    void *arguments[] = {&out, &fault};
+    cr_expect_eq(cu.launch(stuck_kernel, 1, 1, 1, 64, 1, 1, 0, NULL, arguments, NULL), LAUNCH_FAILED);
+}
+
+Test(softcuda_meeting, report)
+{
+    char text[500];
+    open_driver();
+    stuck_kernel = kernel("meeting", "lane_exits_before_the_shuffle");
+    capture_stderr(launch_stuck_kernel, text, sizeof text);
+    // all but lane 7 of the second warp
+    cr_expect(strstr(text, "the mask names lanes 4294967295, here are lanes 4294967167") &&
+                  strstr(text, "shfl.sync"),
+              "'%s'", text);
+}
 
 enum { SEEDS = 12 };
 

@@ -91,6 +91,7 @@ void Block::start(uint64_t which, uint32_t as)
     for (Warp &w : warps) {
         w.live = all_lanes(*this, w);
         w.waiting = 0;
+        w.held = 0;
         w.time = 1;
         memset(w.seen, 0, sizeof w.seen);
         memset(w.pc, 0, sizeof w.pc);

@@ -34,18 +34,16 @@ void decode_trap(Instruction &in)
     in.run = run_trap;
 }
 
-// The lanes that the mask of a .sync instruction names must all be here.
-void check_mask(Warp &w, int lane, uint32_t named)
+// A .sync instruction: run is called with the lanes that its mask names.
+void meeting(Instruction &in, Run run, uint32_t members)
 {
-    if (!(named >> lane & 1) || (named & ~w.mask))
-        w.fault(CUDA_ERROR_LAUNCH_FAILED, lane,
-                "the mask names lanes " + std::to_string(named) + ", here are lanes " +
-                    std::to_string(w.mask));
+    in.flow = Flow::MEET;
+    in.run = run;
+    in.members = members;
 }
 
-void run_warp_barrier(Warp &w, const Instruction &in)
+void run_warp_barrier(Warp &w, const Instruction &)
 {
-    for_active(w, [&](int l) { check_mask(w, l, uint32_t(w.get(in.args[0], l))); });
     w.advance(w.mask);
 }
 void decode_barrier(Instruction &in)
@@ -55,7 +53,7 @@ void decode_barrier(Instruction &in)
             throw Unsupported("instruction '" + in.text + "': a negated operand");
     accept(in, "sync arrive red warp aligned cta popc and or");
     if (has(in, "warp")) {
-        in.run = run_warp_barrier;
+        meeting(in, run_warp_barrier, in.slots[0]);
         return;
     }
     in.mode = has(in, "arrive") ? BAR_ARRIVE
@@ -73,7 +71,6 @@ void run_shuffle(Warp &w, const Instruction &in)
     uint32_t a[LANES], result[LANES], valid = 0;
     memcpy(a, w.raw(in.slots[1]), sizeof a);
     for_active(w, [&](int l) {
-        check_mask(w, l, uint32_t(w.get(in.args[4], l)));
         int b = int(w.get(in.args[2], l)) & 31, c = int(w.get(in.args[3], l)), segment = c >> 8 & 31,
             clamp = c & 31;
         int limit = (l & segment) | (clamp & ~segment), from;
@@ -113,17 +110,14 @@ void decode_shuffle(Instruction &in)
 {
     accept(in, "sync up down bfly idx");
     in.mode = has(in, "up") ? UP : has(in, "down") ? DOWN : has(in, "bfly") ? BUTTERFLY : INDEX;
-    in.run = run_shuffle;
+    meeting(in, run_shuffle, in.slots[4]);
 }
 
 enum Vote { BALLOT, ANY, ALL, UNIFORM };
 void run_vote(Warp &w, const Instruction &in)
 {
     uint32_t set = 0;
-    for_active(w, [&](int l) {
-        check_mask(w, l, uint32_t(w.get(in.args[2], l)));
-        set |= uint32_t(w.get(in.args[1], l) != 0) << l;
-    });
+    for_active(w, [&](int l) { set |= uint32_t(w.get(in.args[1], l) != 0) << l; });
     uint32_t result = in.mode == BALLOT ? set
                       : in.mode == ANY  ? set != 0
                       : in.mode == ALL  ? set == w.mask
@@ -134,7 +128,7 @@ void decode_vote(Instruction &in)
 {
     accept(in, "sync ballot any all uni");
     in.mode = has(in, "ballot") ? BALLOT : has(in, "any") ? ANY : has(in, "all") ? ALL : UNIFORM;
-    in.run = run_vote;
+    meeting(in, run_vote, in.slots[2]);
 }
 void run_activemask(Warp &w, const Instruction &in)
 {
@@ -152,7 +146,6 @@ void run_redux(Warp &w, const Instruction &in)
     uint32_t total = 0;
     bool first = true, is_signed = in.type.kind == Kind::S;
     for_active(w, [&](int l) {
-        check_mask(w, l, uint32_t(w.get(in.args[2], l)));
         uint32_t v = uint32_t(w.get(in.args[1], l));
         bool less = is_signed ? int32_t(v) < int32_t(total) : v < total;
         switch (first ? -1 : in.mode) {
@@ -190,14 +183,7 @@ void decode_redux(Instruction &in)
               : has(in, "and") ? AND
               : has(in, "or")  ? OR
                                : XOR;
-    in.run = run_redux;
-}
-
-void whole_warp(Warp &w)
-{
-    if (w.mask != ~0u)
-        w.fault(CUDA_ERROR_LAUNCH_FAILED, __builtin_ctz(w.mask),
-                "a matrix instruction with lanes " + std::to_string(w.mask) + " only");
+    meeting(in, run_redux, in.slots[2]);
 }
 
 /* mma of bytes, D[M][8] = A[M][K] * B[K][8] + C. With group = lane / 4 and member = lane % 4, register r of a
@@ -206,7 +192,6 @@ void whole_warp(Warp &w)
  */
 template <class A, class B, int M, int K> void run_mma(Warp &w, const Instruction &in)
 {
-    whole_warp(w);
     constexpr int HALVES = M / 8, DEPTH = K / 16;
     A a[M][K];
     B b[K][8];
@@ -250,16 +235,16 @@ void decode_mma(Instruction &in)
     if ((a != "s8" && a != "u8") || (b != "s8" && b != "u8") || in.words[n - 1] != "s32")
         throw Unsupported("instruction '" + in.text + "': matrices of these types");
     bool sa = a == "s8", sb = b == "s8";
-    in.run = has(in, "m8n8k16")    ? mma_of<8, 16>(sa, sb)
-             : has(in, "m16n8k16") ? mma_of<16, 16>(sa, sb)
-                                   : mma_of<16, 32>(sa, sb);
+    Run run = has(in, "m8n8k16")    ? mma_of<8, 16>(sa, sb)
+              : has(in, "m16n8k16") ? mma_of<16, 16>(sa, sb)
+                                    : mma_of<16, 32>(sa, sb);
+    meeting(in, run, NO_SLOT);
 }
 
 // ldmatrix: lane i of each eight points to a row of 16 bytes; lane l gets pair l % 4 of row l / 4, or the
 // transpose.
 void run_ldmatrix(Warp &w, const Instruction &in)
 {
-    whole_warp(w);
     const uint8_t *rows[LANES];
     for (int l = 0; l < in.mode * 8; l++)
         rows[l] =
@@ -280,7 +265,7 @@ void decode_ldmatrix(Instruction &in)
 {
     accept(in, "sync aligned m8n8 x1 x2 x4 trans shared shared::cta");
     in.mode = has(in, "x4") ? 4 : has(in, "x2") ? 2 : 1;
-    in.run = run_ldmatrix;
+    meeting(in, run_ldmatrix, NO_SLOT);
 }
 
 } // namespace

@@ -178,7 +178,8 @@ Type immediate_type(const Instruction &in, const string &part)
     Type type = in.source_type;
     bool amount = ((opcode == "shl" || opcode == "shr" || opcode == "bfe") && index >= 2) ||
                   (opcode == "bfi" && index >= 3);
-    if (amount)
+    bool members = opcode == "vote" && index == 2; // whatever the type of the result
+    if (amount || members)
         type.bits = 32;
     if (opcode == "mad" && index == 3 && in.words[1] == "wide")
         type.bits = uint8_t(type.bits * 2);

@@ -41,7 +41,8 @@ struct Operand {
 struct Warp;
 struct Instruction;
 using Run = void (*)(Warp &, const Instruction &);
-enum class Flow : uint8_t { NEXT, BRANCH, CALL, RETURN, EXIT, BARRIER };
+/* MEET: a .sync instruction, which runs once all lanes that its mask names have come. */
+enum class Flow : uint8_t { NEXT, BRANCH, CALL, RETURN, EXIT, BARRIER, MEET };
 /* FRESH reads past the first-level cache; the others are in the memory model's sense. */
 enum class Order : uint8_t { WEAK, FRESH, RELAXED, ACQUIRE, RELEASE, BOTH };
 
@@ -51,6 +52,7 @@ struct Instruction {
     uint32_t slots[5] = {NO_SLOT, NO_SLOT, NO_SLOT, NO_SLOT, NO_SLOT}; /* of args with Form::LANES */
     uint32_t guard = NO_SLOT;
     bool guard_negated = false;
+    uint32_t members = NO_SLOT; /* MEET: of its mask; without one it names the whole warp */
     Space space = Space::GENERIC;
     uint8_t vector = 1;
     Order order = Order::WEAK;

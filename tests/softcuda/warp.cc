@@ -20,7 +20,7 @@ void Warp::fault(int code, int lane, const std::string &what) const
 void Warp::run(int turn)
 {
     const Instruction *code = block->launch->kernel->code.data();
-    while (uint32_t ready = live & ~waiting) {
+    while (uint32_t ready = live & ~(waiting | held)) {
         uint32_t here = ~0u, next = ~0u, group = 0;
         for (uint32_t left = ready; left; left &= left - 1)
             here = std::min(here, pc[__builtin_ctz(left)]);
@@ -46,7 +46,7 @@ void Warp::run(int turn)
             here++;
             if (!mask)
                 continue;
-            if (block->counts)
+            if (block->counts && at->flow != Flow::MEET)
                 block->counts->count(*this, *at, here - 1);
             switch (at->flow) {
             case Flow::NEXT:
@@ -81,6 +81,10 @@ void Warp::run(int turn)
                 for_active(*this, [&](int lane) { pc[lane] = here; });
                 group &= ~waiting;
                 break;
+            case Flow::MEET:
+                group &= ~mask;
+                group |= meet(here - 1);
+                break;
             }
         }
         for (uint32_t left = group; left; left &= left - 1) {
@@ -90,6 +94,64 @@ void Warp::run(int turn)
         if (turn <= 0)
             return;
     }
+    if (held)
+        report_held();
+}
+
+uint32_t Warp::named(int lane)
+{
+    return at->members == NO_SLOT ? ~0u : lanes<uint32_t>(at->members)[lane];
+}
+
+uint32_t Warp::held_at(uint32_t place) const
+{
+    uint32_t lanes = 0;
+    for (uint32_t left = held; left; left &= left - 1)
+        lanes |= pc[__builtin_ctz(left)] == place ? left & -left : 0;
+    return lanes;
+}
+
+uint32_t Warp::alike(uint32_t there, uint32_t names)
+{
+    if (at->members == NO_SLOT)
+        return there;
+    const uint32_t *masks = lanes<uint32_t>(at->members);
+    uint32_t found = 0;
+    for (int l = 0; l < LANES; l++)
+        found |= uint32_t(masks[l] == names) << l;
+    return found & there;
+}
+
+// Lanes with different masks are at different meetings, though at the same instruction.
+uint32_t Warp::meet(uint32_t place)
+{
+    const uint32_t came = mask;
+    uint32_t met = 0;
+    for (uint32_t left = came | held_at(place); left; left &= ~mask) {
+        const uint32_t names = named(__builtin_ctz(left));
+        mask = alike(left, names);
+        if (mask != names)
+            continue;
+        if (block->counts)
+            block->counts->count(*this, *at, place);
+        at->run(*this, *at);
+        met |= mask;
+    }
+    held = (held | came) & ~met;
+    for (uint32_t left = came & ~met; left; left &= left - 1)
+        pc[__builtin_ctz(left)] = place;
+    return met;
+}
+
+// Every lane has exited, waits for the block or is held: what a held one waits for cannot come.
+void Warp::report_held()
+{
+    const int lane = __builtin_ctz(held);
+    at = &block->launch->kernel->code[pc[lane]];
+    const uint32_t names = named(lane), here = alike(held_at(pc[lane]), names);
+    fault(CUDA_ERROR_LAUNCH_FAILED, lane,
+          "the mask names lanes " + std::to_string(names) + ", here are lanes " + std::to_string(here) +
+              ", and no other lane can come");
 }
 
 static void copy_pieces(const Warp &w, int lane, const std::vector<Copy> &copies)

@@ -49,6 +49,7 @@ struct Warp {
     uint32_t mask = 0;    /* lanes of the instruction at hand */
     uint32_t live = 0;    /* not exited */
     uint32_t waiting = 0; /* at a barrier */
+    uint32_t held = 0;    /* at a .sync instruction, until the other lanes that its mask names come */
     uint32_t barrier_pc = 0;
     uint8_t barrier[LANES];   /* at which one */
     uint32_t base = 0;        /* thread of lane 0 */
@@ -70,10 +71,17 @@ struct Warp {
     uint64_t get(const Operand &, int lane);
     void set(const Operand &, int lane, uint64_t value);
     [[noreturn]] void fault(int code, int lane, const std::string &what) const;
-    void run(int turn);           /* until every lane has exited or waits, or after so many instructions */
-    void enter(uint32_t back);    /* a function */
-    void leave();                 /* it, or the kernel */
-    void advance(uint32_t lanes); /* they have met at a barrier of the warp */
+    void run(int turn);            /* until every lane has exited or waits, or after so many instructions */
+    uint32_t meet(uint32_t place); /* at the instruction at hand; the lanes that go on from there */
+    void enter(uint32_t back);     /* a function */
+    void leave();                  /* it, or the kernel */
+    void advance(uint32_t lanes);  /* they have met at a barrier of the warp */
+
+  private:
+    uint32_t named(int lane);                       /* by its mask, at the instruction at hand */
+    uint32_t held_at(uint32_t place) const;         /* the held lanes of this instruction */
+    uint32_t alike(uint32_t there, uint32_t names); /* the lanes of these that name those */
+    [[noreturn]] void report_held();
 };
 
 /* In the header: loads, stores and shuffles call them for every lane. */
