@@ -13,8 +13,9 @@
 
 /* ---- the conformance suite ---- */
 
-/* All combinations of an op's parameters at one shape, for all variants. */
-static void run_op(const char *op, int32_t m, int32_t n, int32_t k, int64_t least)
+/* One in `sample` combinations of an op's parameters at one shape, for a variant, or for all. */
+static void run_cases(const char *op, const char *variant, int32_t m, int32_t n, int32_t k, int sample,
+                      int64_t least)
 {
     static st_validate_result result;
     st_validate_options o;
@@ -22,6 +23,8 @@ static void run_op(const char *op, int32_t m, int32_t n, int32_t k, int64_t leas
     st_validate_defaults(&o);
     o.device = "cuda";
     o.op = op;
+    o.variant = variant;
+    o.sample = sample;
     o.shape[0] = m;
     o.shape[1] = n;
     o.shape[2] = k;
@@ -33,6 +36,11 @@ static void run_op(const char *op, int32_t m, int32_t n, int32_t k, int64_t leas
         cr_expect_gt(row->n_case, 0, "%s %s was not run", st_op_name(row->op), row->variant);
     }
     cr_expect_geq(result.n_case, least, "%s: %lld cases", op, (long long)result.n_case);
+}
+
+static void run_op(const char *op, int32_t m, int32_t n, int32_t k, int64_t least)
+{
+    run_cases(op, NULL, m, n, k, 1, least);
 }
 
 /* Each architecture has its own PTX, and Turing its own matrix instructions. */
@@ -68,6 +76,28 @@ Test(cuda, equals_reference_on_sm_120)
     run_arch("120");
 }
 
+/* Kernels for other numbers of tokens than run_arch has: gemv's for two, mma's for 16, 32 and 64, which a
+ * single multiprocessor is always given. In the last shape each warp of a block has rows. */
+static void run_more_tokens(const char *arch)
+{
+    softcuda_use(arch);
+    setenv("SOFTCUDA_SMS", "1", 1);
+    run_cases("linear", "gemv", 2, 17, 160, 4, 60);
+    run_cases("linear", "mma", 9, 33, 160, 8, 35);
+    run_cases("linear", NULL, 17, 17, 130, 8, 150);
+    run_cases("linear", "mma", 33, 100, 160, 32, 6);
+}
+
+Test(cuda, linear_of_more_tokens_equals_reference_on_sm_75)
+{
+    run_more_tokens("75");
+}
+
+Test(cuda, linear_of_more_tokens_equals_reference_on_sm_80)
+{
+    run_more_tokens("80");
+}
+
 /* Contexts do not depend on the shape. */
 Test(cuda, attend_equals_reference)
 {
@@ -75,14 +105,11 @@ Test(cuda, attend_equals_reference)
     run_op("attend", 1, 2, 18, 200);
 }
 
-/* Several blocks of 1024 columns for gemv to split; with one multiprocessor, blocks of more tokens for mma.
- */
-Test(cuda, linear_equals_reference_at_other_sizes)
+/* Several blocks of 1024 columns for gemv to split. */
+Test(cuda, linear_of_one_token_equals_reference)
 {
     softcuda_use("80");
     run_op("linear", 1, 2, 1100, 1500);
-    setenv("SOFTCUDA_SMS", "1", 1);
-    run_op("linear", 17, 17, 130, 1500);
 }
 
 /* Blocks in a random order, uninitialised shared memory and races between threads are faults. */
@@ -94,6 +121,10 @@ Test(cuda, is_free_of_races)
     run_op("topk", 1, 300, 5, 200);
     run_op("rope_store", 2, 3, 34, 100);
     run_op("linear", 5, 3, 130, 1500);
+    setenv("SOFTCUDA_SMS", "1", 1);
+    /* More steps than the ring has stages: a step is 1024 columns for 8 tokens, 128 for 64 or with groups. */
+    run_cases("linear", "mma", 5, 3, 3100, 24, 15);
+    run_cases("linear", "mma", 33, 17, 400, 24, 9);
 }
 
 /* ---- models ---- */

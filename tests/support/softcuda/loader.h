@@ -13,7 +13,7 @@ void softcuda_lack(const char *symbol);
 void softcuda_fail(const char *symbol, int from, int result);
 /* Calls of a function so far that succeeded. */
 int softcuda_count(const char *symbol);
-/* The first kind of object of which there are some left, in words; NULL if there are none. */
+/* The function that makes the first kind of object of which there are some left; NULL if there are none. */
 const char *softcuda_left(void);
 
 #endif
