@@ -60,7 +60,7 @@ bool st_cuda_linear_is_ternary(const st_cuda *c, const void *args)
 /* ---- gemv ---- */
 
 /* A multiprocessor of an H100 is sent a tile, 512 bytes, in 35 clocks. dp4a for four tokens takes it 32, and
- * decoding comes on top: more than it has, so that there gemv is for two. */
+ * decoding and activations' loads come on top: gemv is for two there. */
 bool st_cuda_linear_gemv_pays(const st_cuda *c, const void *args)
 {
     const bool much_bandwidth = c->arch >= 90 && c->arch < 120;
