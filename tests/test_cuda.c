@@ -1,6 +1,6 @@
 /* The CUDA backend on the software driver, tests/softcuda: what it computes for each architecture, models,
  * and steps that are replayed. test_cuda_faults has what fails. */
-#include "host/validate/validate.h"
+#include "tests/support/conformance.h"
 #include "tests/support/engine_rig.h"
 #include "tests/support/softcuda/loader.h"
 
@@ -13,34 +13,10 @@
 
 /* ---- the conformance suite ---- */
 
-/* One in `sample` combinations of an op's parameters at one shape, for a variant, or for all. */
-static void run_cases(const char *op, const char *variant, int32_t m, int32_t n, int32_t k, int sample,
-                      int64_t least)
-{
-    static st_validate_result result;
-    st_validate_options o;
-    sterna_error error;
-    st_validate_defaults(&o);
-    o.device = "cuda";
-    o.op = op;
-    o.variant = variant;
-    o.sample = sample;
-    o.shape[0] = m;
-    o.shape[1] = n;
-    o.shape[2] = k;
-    cr_assert_eq(st_validate(&o, &result, &error), STERNA_OK, "%s", error.message);
-    for (int i = 0; i < result.n_row; i++) {
-        const st_validate_row *row = &result.row[i];
-        cr_expect_eq(row->n_miss, 0, "%s %s: %lld misses\n%s\n%s\n%s", st_op_name(row->op), row->variant,
-                     (long long)row->n_miss, row->where, row->parameters, row->repeat);
-        cr_expect_gt(row->n_case, 0, "%s %s was not run", st_op_name(row->op), row->variant);
-    }
-    cr_expect_geq(result.n_case, least, "%s: %lld cases", op, (long long)result.n_case);
-}
-
+/* All combinations of an op's parameters at one shape, for all variants. */
 static void run_op(const char *op, int32_t m, int32_t n, int32_t k, int64_t least)
 {
-    run_cases(op, NULL, m, n, k, 1, least);
+    conformance_run("cuda", op, NULL, m, n, k, 1, least);
 }
 
 /* Each architecture has its own PTX, and Turing its own matrix instructions. */
@@ -82,10 +58,10 @@ static void run_more_tokens(const char *arch)
 {
     softcuda_use(arch);
     setenv("SOFTCUDA_SMS", "1", 1);
-    run_cases("linear", "gemv", 2, 17, 160, 4, 60);
-    run_cases("linear", "mma", 9, 33, 160, 8, 35);
-    run_cases("linear", NULL, 17, 17, 130, 8, 150);
-    run_cases("linear", "mma", 33, 100, 160, 32, 6);
+    conformance_run("cuda", "linear", "gemv", 2, 17, 160, 4, 60);
+    conformance_run("cuda", "linear", "mma", 9, 33, 160, 8, 35);
+    conformance_run("cuda", "linear", NULL, 17, 17, 130, 8, 150);
+    conformance_run("cuda", "linear", "mma", 33, 100, 160, 32, 6);
 }
 
 Test(cuda, linear_of_more_tokens_equals_reference_on_sm_75)
@@ -123,8 +99,8 @@ Test(cuda, is_free_of_races)
     run_op("linear", 5, 3, 130, 1500);
     setenv("SOFTCUDA_SMS", "1", 1);
     /* More steps than the ring has stages: a step is 1024 columns for 8 tokens, 128 for 64 or with groups. */
-    run_cases("linear", "mma", 5, 3, 3100, 24, 15);
-    run_cases("linear", "mma", 33, 17, 400, 24, 9);
+    conformance_run("cuda", "linear", "mma", 5, 3, 3100, 24, 15);
+    conformance_run("cuda", "linear", "mma", 33, 17, 400, 24, 9);
 }
 
 /* ---- models ---- */

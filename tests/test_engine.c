@@ -12,13 +12,8 @@
 static sterna_model *small_model(void)
 {
     tiny_spec spec;
-    tiny_defaults(&spec);
-    spec.n_embd = 128;
-    spec.head_dim = 32;
-    spec.n_rot = 32;
-    spec.n_ff = 128;
+    tiny_small(&spec);
     spec.n_context = 128;
-    spec.matrix = ST_ENC_I2_S;
     return tiny_open(&spec);
 }
 

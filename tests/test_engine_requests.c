@@ -15,12 +15,7 @@ static rig r;
 static void open_model(void)
 {
     tiny_spec spec;
-    tiny_defaults(&spec);
-    spec.n_embd = 128;
-    spec.head_dim = 32;
-    spec.n_rot = 32;
-    spec.n_ff = 128;
-    spec.matrix = ST_ENC_I2_S;
+    tiny_small(&spec);
     model = tiny_open(&spec);
 }
 

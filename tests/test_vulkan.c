@@ -1,7 +1,7 @@
 /* The Vulkan backend on whatever device there is: a software driver where tests run. What it computes, what
  * the validation layers say to it, and steps that are replayed. */
-#include "host/validate/validate.h"
 #include "tests/support/company.h"
+#include "tests/support/conformance.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -71,53 +71,34 @@ static void expect_silence(const char *log)
 
 /* ---- the conformance suite ---- */
 
-/* All combinations of an op's parameters at one shape (0, 0, 0: those of the suite), for one variant or all.
- */
-static void run_op(const char *op, const char *variant, const int32_t shape[3], int64_t least)
+/* All combinations of an op's parameters at one shape (0, 0, 0: those of the suite), for all variants. */
+static void run_op(const char *op, int32_t m, int32_t n, int32_t k, int64_t least)
 {
-    static st_validate_result result;
-    st_validate_options o;
-    sterna_error error;
-    st_validate_defaults(&o);
-    o.device = "vulkan";
-    o.op = op;
-    o.variant = variant;
-    memcpy(o.shape, shape, sizeof o.shape);
-    cr_assert_eq(st_validate(&o, &result, &error), STERNA_OK, "%s", error.message);
-    for (int i = 0; i < result.n_row; i++)
-        cr_expect_eq(result.row[i].n_miss, 0, "%s %s: %lld misses\n%s\n%s\n%s", st_op_name(result.row[i].op),
-                     result.row[i].variant, (long long)result.row[i].n_miss, result.row[i].where,
-                     result.row[i].parameters, result.row[i].repeat);
-    cr_expect_geq(result.n_case, least, "%s: %lld cases", op, (long long)result.n_case);
+    conformance_run("vulkan", op, NULL, m, n, k, 1, least);
 }
-#define SHAPE(m, n, k)                                                                                       \
-    (const int32_t[3])                                                                                       \
-    {                                                                                                        \
-        m, n, k                                                                                              \
-    }
 
 Test(vulkan, equals_reference_on_subgroups_of_8)
 {
     use_lavapipe("256");
-    run_op("embed", NULL, SHAPE(0, 0, 0), 150);
-    run_op("norm", NULL, SHAPE(0, 0, 0), 200);
-    run_op("norm_quant", NULL, SHAPE(0, 0, 0), 300);
-    run_op("glu_norm_quant", NULL, SHAPE(0, 0, 0), 300);
-    run_op("topk", NULL, SHAPE(0, 0, 0), 250);
-    run_op("rope_store", NULL, SHAPE(3, 4, 35), 100);
+    run_op("embed", 0, 0, 0, 150);
+    run_op("norm", 0, 0, 0, 200);
+    run_op("norm_quant", 0, 0, 0, 300);
+    run_op("glu_norm_quant", 0, 0, 0, 300);
+    run_op("topk", 0, 0, 0, 250);
+    run_op("rope_store", 3, 4, 35, 100);
 }
 
 Test(vulkan, linear_equals_reference)
 {
     use_lavapipe("256");
-    run_op("linear", NULL, SHAPE(5, 70, 300), 1000);
+    run_op("linear", 5, 70, 300, 1000);
 }
 
 /* Contexts do not depend on the shape. */
 Test(vulkan, attend_equals_reference)
 {
     use_lavapipe("256");
-    run_op("attend", NULL, SHAPE(1, 2, 18), 200);
+    run_op("attend", 1, 2, 18, 200);
 }
 
 /* Subgroups of another size, with the layers looking at every command. */
@@ -127,11 +108,11 @@ static void run_watched(const char *bits)
     snprintf(log, sizeof log, "/tmp/sterna-vulkan-%ld.log", (long)getpid());
     use_lavapipe(bits);
     use_layers(log);
-    run_op("embed", NULL, SHAPE(3, 40, 96), 100);
-    run_op("norm", NULL, SHAPE(3, 1, 300), 100);
-    run_op("norm_quant", NULL, SHAPE(3, 1, 300), 100);
-    run_op("rope_store", NULL, SHAPE(2, 4, 32), 100);
-    run_op("topk", NULL, SHAPE(2, 700, 9), 100);
+    run_op("embed", 3, 40, 96, 100);
+    run_op("norm", 3, 1, 300, 100);
+    run_op("norm_quant", 3, 1, 300, 100);
+    run_op("rope_store", 2, 4, 32, 100);
+    run_op("topk", 2, 700, 9, 100);
     expect_silence(log);
 }
 

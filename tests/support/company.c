@@ -16,14 +16,9 @@ static void expect(bool good, const char *what, int number)
 sterna_model *company_model(uint64_t seed)
 {
     tiny_spec spec;
-    tiny_defaults(&spec);
-    spec.n_embd = 128;
-    spec.head_dim = 32;
-    spec.n_rot = 32;
-    spec.n_ff = 128;
+    tiny_small(&spec);
     spec.n_vocab = 320;
     spec.n_context = 320;
-    spec.matrix = ST_ENC_I2_S;
     spec.seed = seed;
     return tiny_open(&spec);
 }

@@ -29,6 +29,16 @@ void tiny_defaults(tiny_spec *spec)
                         .seed = 1};
 }
 
+void tiny_small(tiny_spec *spec)
+{
+    tiny_defaults(spec);
+    spec->n_embd = 128;
+    spec->head_dim = 32;
+    spec->n_rot = 32;
+    spec->n_ff = 128;
+    spec->matrix = ST_ENC_I2_S;
+}
+
 /* splitmix64 */
 uint64_t tiny_random(uint64_t *state)
 {

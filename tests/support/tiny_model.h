@@ -36,6 +36,8 @@ typedef struct tiny_spec {
 /* bitnet-b1.58: 2 layers of 256, 4 / 2 heads of 64, ff 512, context 256, 272 tokens, tied F16 embedding,
  * TQ2_0 with a scale per tensor, tokenizer. */
 void tiny_defaults(tiny_spec *spec);
+/* Smaller, for suites that run many steps: 128 columns, heads of 32, ff 128, I2_S. */
+void tiny_small(tiny_spec *spec);
 
 /* Writes the model to a new temporary file and stores its path; the caller removes it. Ends the test program
  * with a message when that fails. */
