@@ -1,5 +1,5 @@
 /* linear: Q8 weights, int8 input, for vectors of any width. Only for the files that define how four
- * columns of a vector of rows are multiplied (weights, dot, isum) before.
+ * columns of a vector of rows are multiplied (weights, dot, plain_sum) before.
  *
  * Tiles hold four columns of 16 rows in 64 bytes, which meet four activations broadcast to every 32-bit lane:
  * no sum crosses lanes, and scales of groups are vectors too. Two or four vectors of outputs meet a group of
@@ -122,7 +122,7 @@ static NOINLINE void block_sums(const block *b, size_t at, const int8_t *q, int3
 #undef CASE
 }
 
-/* Segment s, as f32 terms of n_vec vectors of outputs for rows t ... t + n_row - 1, which q holds. */
+/* Segment s, as f32 terms of the block's outputs for rows t ... t + n_row - 1, which q holds. */
 static void terms(const st_cpu_linear *l, const block *b, const int8_t *q, int32_t t, int32_t s, int n_row,
                   vec *out)
 {
