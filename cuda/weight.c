@@ -11,18 +11,25 @@ typedef struct stack {
     int32_t row, rows; /* which is this one of it; rows of all parts */
 } stack;
 
-/* Next row's codes or elements, and scales. */
-static const unsigned char *next_row(stack *s, size_t scale_bytes, const unsigned char **scale)
+/* Next row's codes or elements, or its scales. */
+static void next_row(stack *s, bool scales, unsigned char *to, size_t bytes)
 {
     while (s->row == s->parts[s->part].rows) {
         s->part++;
         s->row = 0;
     }
     const st_matrix *m = &s->parts[s->part];
-    size_t row = (size_t)s->row++;
-    if (m->scale)
-        *scale = (const unsigned char *)m->scale + row * scale_bytes;
-    return (const unsigned char *)m->data + row * m->row_bytes;
+    int32_t row = s->row++;
+    if (!m->blocks) {
+        const unsigned char *data = (const unsigned char *)m->data + (size_t)row * m->row_bytes;
+        memcpy(to, scales ? st_matrix_scale_at(m, row, 0) : data, bytes);
+        return;
+    }
+    size_t share = scales ? sizeof(uint16_t) : ST_BLOCK_COLS;
+    for (int32_t g = 0; g < m->cols / ST_BLOCK_COLS; g++, to += share)
+        memcpy(to,
+               scales ? (const void *)st_matrix_scale_at(m, row, g) : st_matrix_q8(m, row, ST_BLOCK_COLS * g),
+               share);
 }
 
 /* Copies rows into staging memory, `row_bytes` apart, and enqueues their way to `to`. Scales instead of
@@ -32,8 +39,7 @@ static bool copy_rows(st_cuda *c, stack *s, int32_t n, size_t bytes, size_t row_
 {
     unsigned char *stage = st_cuda_stage(c, (size_t)n * row_bytes);
     for (int32_t i = 0; stage && i < n; i++, stage += row_bytes) {
-        const unsigned char *scale = NULL, *data = next_row(s, bytes, &scale);
-        memcpy(stage, scales ? scale : data, bytes);
+        next_row(s, scales, stage, bytes);
         memset(stage + bytes, 0, row_bytes - bytes);
     }
     size_t total = (size_t)n * row_bytes;

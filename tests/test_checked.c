@@ -370,6 +370,33 @@ Test(checked, weights_that_contradict_themselves)
     m.group = 48;
     cr_assert_lt(b->weight_create(s.dev, &m, 1, NULL, 1.0f, NULL, &w, &error), 0);
     m.group = 0;
+    static const unsigned char blocks[DIM][2 * ST_BLOCK_BYTES];
+    const st_matrix good = {.type = ST_Q8,
+                            .scale_type = ST_F16,
+                            .rows = DIM,
+                            .cols = 64,
+                            .group = 32,
+                            .blocks = true,
+                            .row_bytes = sizeof blocks[0],
+                            .data = blocks};
+    cr_assert_eq(b->weight_create(s.dev, &good, 1, NULL, 1.0f, NULL, &w, &error), STERNA_OK);
+    b->weight_destroy(s.dev, w);
+    st_matrix bad[7] = {good, good, good, good, good, good, good};
+    bad[0].type = ST_TERNARY;
+    bad[0].row_bytes = 80;
+    bad[1].scale_type = ST_BF16;
+    bad[2].cols = 48;
+    bad[3].group = 64;
+    bad[4].row_bytes--;
+    bad[5].scale = blocks;
+    bad[6].blocks = false;
+    for (int i = 0; i < 7; i++)
+        cr_assert_eq(b->weight_create(s.dev, &bad[i], 1, NULL, 1.0f, NULL, &w, &error), STERNA_E_ARGUMENT,
+                     "%d", i);
+    st_matrix both[2] = {good, good};
+    both[1].blocks = false;
+    both[1].scale = blocks;
+    cr_assert_eq(b->weight_create(s.dev, both, 2, NULL, 1.0f, NULL, &w, &error), STERNA_E_ARGUMENT);
     int32_t row[2] = {1, 1}, col[2] = {5, 5};
     uint16_t value[2] = {0, 0};
     st_outliers outliers = {2, row, col, value};

@@ -99,12 +99,15 @@ static void pack_ternary_step(const unsigned char *from, unsigned char *to)
     }
 }
 
-/* One row; its steps are `distance` bytes apart in dst. */
-static void pack_row(const st_vulkan_weight *w, const unsigned char *from, size_t distance,
+/* One row of a part; its steps are `distance` bytes apart in dst. */
+static void pack_row(const st_vulkan_weight *w, const st_matrix *part, int32_t row, size_t distance,
                      unsigned char *dst)
 {
     size_t used = st_row_bytes(w->base.type, w->base.cols);
+    const unsigned char *from = (const unsigned char *)part->data + (size_t)row * part->row_bytes;
     for (int32_t step = 0; step < w->n_used; step++, dst += distance, from += 16) {
+        if (part->blocks)
+            from = (const unsigned char *)st_matrix_q8(part, row, 16 * step);
         if (w->base.type == ST_TERNARY) { /* canonical rows are padded to 16 bytes */
             pack_ternary_step(from, dst);
             continue;
@@ -134,7 +137,7 @@ void st_vulkan_pack_codes(const st_vulkan_weight *w, const st_matrix *parts, int
         }
         int32_t row;
         const st_matrix *part = part_of(parts, first + i, &row);
-        pack_row(w, (const unsigned char *)part->data + (size_t)row * part->row_bytes, distance, to);
+        pack_row(w, part, row, distance, to);
     }
 }
 
@@ -150,7 +153,7 @@ void st_vulkan_pack_scales(const st_vulkan_weight *w, const st_matrix *parts, in
             size_t at = ((size_t)(i / ST_VULKAN_TILE) * groups + g) * ST_VULKAN_TILE;
             unsigned char *to = dst + (at + (size_t)(i % ST_VULKAN_TILE)) * size;
             if (live)
-                memcpy(to, (const unsigned char *)part->scale + ((size_t)row * groups + g) * size, size);
+                memcpy(to, st_matrix_scale_at(part, row, (int64_t)g), size);
             else
                 memset(to, 0, size);
         }

@@ -306,9 +306,9 @@ struct st_backend {
     void (*read)(st_device *dev, const st_buf *buf, size_t offset, void *dst, size_t bytes);
     void (*fill)(st_device *dev, st_buf *buf, uint32_t word); /* whole buffer, repeated 32-bit word */
 
-    /* Uploads matrices stacked by rows (fused q/k/v, gate/up): all parts share type, group, scale_type and
-     * cols. The parts' memory is not needed afterwards, but for `data` that is `lasting`. bias: f32 [rows] or
-     * NULL; out_scale: 1 = none; outliers or NULL. */
+    /* Uploads matrices stacked by rows (fused q/k/v, gate/up): all parts share type, group, scale_type, cols
+     * and blocks. The parts' memory is not needed afterwards, but for `data` that is `lasting`. bias: f32
+     * [rows] or NULL; out_scale: 1 = none; outliers or NULL. */
     sterna_status (*weight_create)(st_device *dev, const st_matrix *parts, int n_part, const float *bias,
                                    float out_scale, const st_outliers *outliers, st_weight **weight,
                                    sterna_error *error);

@@ -208,7 +208,7 @@ static sterna_status check_parts(const st_matrix *parts, int n_part, sterna_erro
         if (status != STERNA_OK)
             return status;
         if (p->type != parts->type || p->group != parts->group || p->scale_type != parts->scale_type ||
-            p->cols != parts->cols)
+            p->cols != parts->cols || p->blocks != parts->blocks)
             return st_fail(
                 error, STERNA_E_ARGUMENT,
                 "weight_create: part %d is %s with groups of %d and %d columns, part 0 %s with %d and %d", i,

@@ -2,43 +2,50 @@
 
 #include "host/base/numerics.h"
 
-static float value_at(st_type type, const void *data, size_t index)
+#include <string.h>
+
+/* A dense element, at any alignment. */
+static float value_at(st_type type, const unsigned char *at)
 {
-    switch (type) {
-    case ST_F16:
-        return st_f16_to_f32(((const uint16_t *)data)[index]);
-    case ST_BF16:
-        return st_bf16_to_f32(((const uint16_t *)data)[index]);
-    case ST_F32:
-        return ((const float *)data)[index];
-    case ST_Q8:
-        return (float)((const int8_t *)data)[index];
-    case ST_TERNARY:
-        break;
+    uint16_t half;
+    float value;
+    if (type == ST_F32) {
+        memcpy(&value, at, sizeof value);
+        return value;
     }
-    assert(!"a packed type has no plain elements");
-    return 0.0f;
+    memcpy(&half, at, sizeof half);
+    return type == ST_F16 ? st_f16_to_f32(half) : st_bf16_to_f32(half);
 }
 
 float st_matrix_scale(const st_matrix *m, int64_t row, int64_t group)
 {
-    return value_at(m->scale_type, m->scale, (size_t)row * (size_t)st_matrix_groups(m) + (size_t)group);
+    return value_at(m->scale_type, st_matrix_scale_at(m, row, group));
 }
 
 float st_matrix_value(const st_matrix *m, int64_t row, int64_t col)
 {
     const unsigned char *data = (const unsigned char *)m->data + (size_t)row * m->row_bytes;
     if (m->type != ST_TERNARY && m->type != ST_Q8)
-        return value_at(m->type, data, (size_t)col);
+        return value_at(m->type, data + (size_t)col * st_row_bytes(m->type, 1));
     float scale = st_matrix_scale(m, row, m->group ? col / m->group : 0);
     float base = m->type == ST_TERNARY ? (float)((int)st_matrix_code(m, row, col) - 1)
-                                       : value_at(ST_Q8, data, (size_t)col);
+                                       : (float)*st_matrix_q8(m, row, col);
     return base * scale;
 }
 
 static bool group_is_legal(int32_t group)
 {
     return group == 0 || group == 32 || group == 64 || group == 128 || group == 256;
+}
+
+static sterna_status check_blocks(const st_matrix *m, sterna_error *error)
+{
+    if (m->type == ST_Q8 && m->group == ST_BLOCK_COLS && m->scale_type == ST_F16 && !m->scale &&
+        m->cols % ST_BLOCK_COLS == 0 && m->row_bytes >= (size_t)m->cols / ST_BLOCK_COLS * ST_BLOCK_BYTES)
+        return STERNA_OK;
+    return st_fail(error, STERNA_E_ARGUMENT,
+                   "blocks of %s with scales of type %s for %d of %d columns, rows are %zu bytes apart",
+                   st_type_name(m->type), st_type_name(m->scale_type), m->group, m->cols, m->row_bytes);
 }
 
 sterna_status st_matrix_check(const st_matrix *m, sterna_error *error)
@@ -55,6 +62,8 @@ sterna_status st_matrix_check(const st_matrix *m, sterna_error *error)
     if (m->type == ST_TERNARY && m->row_bytes % 16 != 0)
         return st_fail(error, STERNA_E_ARGUMENT, "ternary rows are %zu bytes apart, not a multiple of 16",
                        m->row_bytes);
+    if (m->blocks)
+        return check_blocks(m, error);
     if (!group_is_legal(m->group) || !m->scale)
         return st_fail(error, STERNA_E_ARGUMENT,
                        "scale groups of %d columns (allowed: 0 = row, 32, 64, 128, 256)", m->group);

@@ -133,6 +133,8 @@ st_cpu_qact st_cpu_planes(const st_qact *q);
  * Q8: the same with steps of 4 columns, [n_step][16 rows][4 bytes], n_step being a multiple of 8 and all past
  *   the end 0.
  * Others: row-major, rows a multiple of 64 bytes apart, zeros past the end.
+ * Q8 in blocks that last is no copy, but read where it lies. That is for lookups and f32 input: with int8
+ *   input it takes the portable variant.
  * Scales: f32 [rows padded to 16], or as stored [tile][group][16 rows] for groups. */
 enum { ST_CPU_TILE = 16, ST_CPU_STEP = 16, ST_CPU_STEP_BYTES = 64 };
 
@@ -142,9 +144,9 @@ typedef struct st_cpu_weight {
     bool has_code3;
     float out_scale;
     int32_t n_tile, n_step, n_group;
-    size_t row_bytes;    /* distance of rows; TERNARY, Q8: of tiles */
+    size_t row_bytes;    /* distance of rows or tiles */
     unsigned char *data; /* 64-byte aligned, unless it is the caller's */
-    bool in_place;       /* dense: `data` is the caller's, which lasts */
+    bool in_place;       /* row-major: `data` is the caller's, which lasts */
     void *scale;
     float *bias;            /* f32 [rows padded to 16], NULL = none */
     int32_t *outlier_start; /* [rows + 1], NULL = none */
@@ -152,11 +154,18 @@ typedef struct st_cpu_weight {
     float *outlier;         /* [n_outlier] */
 } st_cpu_weight;
 
+/* In the first two of these layouts. */
+static inline bool st_cpu_is_tiled(const st_cpu_weight *w)
+{
+    return w->base.type == ST_TERNARY || (w->base.type == ST_Q8 && !w->in_place);
+}
+
 sterna_status st_cpu_weight_create(st_device *dev, const st_matrix *parts, int n_part, const float *bias,
                                    float out_scale, const st_outliers *outliers, st_weight **weight,
                                    sterna_error *error);
 void st_cpu_weight_destroy(st_device *dev, st_weight *weight);
 float st_cpu_weight_scale(const st_cpu_weight *w, int32_t row, int32_t group);
+int8_t st_cpu_weight_q8(const st_cpu_weight *w, int32_t row, int32_t col);
 /* Decodes one row to f32 [cols]: value as in st_matrix_value. */
 void st_cpu_weight_row(const st_cpu_weight *w, int32_t row, float *dst);
 

@@ -3,6 +3,7 @@
 #define ST_CPU_EMBED_VEC_H
 
 #include "host/cpu/norm_quant_vec.h"
+#include "host/cpu/scales_vec.h"
 
 /* 16-bit elements of a row, which is padded to whole vectors. */
 INLINE void scale_halves(const uint16_t *from, int32_t n, float scale, const st_type type, float *to)
@@ -36,6 +37,14 @@ static void ternary_values(const st_cpu_weight *w, int32_t row, float *to)
             vec_store_first(to + k + i, x, (int)st_min(VEC, w->base.cols - k - i));
         }
     }
+}
+
+/* Blocks that are used in place: their rows are whole ones. */
+static void scale_blocks(const unsigned char *block, int32_t n, float scale, float *to)
+{
+    for (int32_t k = 0; k < n; k += ST_BLOCK_COLS, block += ST_BLOCK_BYTES)
+        for (int32_t i = 0; i < ST_BLOCK_COLS; i += VEC)
+            vec_store(to + k + i, vec_mul(block_values(block, (size_t)i), vec_set(scale)));
 }
 
 static void q8_values(const st_cpu_weight *w, int32_t row, int8_t *codes_of_row, float *to)
@@ -81,6 +90,10 @@ static void load_row(const st_cpu_weight *w, int32_t row, float scale, float *sc
         ternary_values(w, row, dst);
         break;
     case ST_Q8:
+        if (!st_cpu_is_tiled(w)) {
+            scale_blocks(data, n, scale, dst);
+            return;
+        }
         q8_values(w, row, (int8_t *)scratch, dst);
         break;
     }

@@ -1,4 +1,4 @@
-/* linear: F32, F16 and BF16 weights, f32 input: see linear_dense_vec.h. */
+/* linear: rows of dense weights and of blocks, f32 input: see linear_dense_vec.h. */
 #if defined(__aarch64__)
 #include "host/cpu/linear_dense_vec.h"
 

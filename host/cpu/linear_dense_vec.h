@@ -1,4 +1,4 @@
-/* linear: F32, F16 and BF16 weights, f32 input, for vectors of any width.
+/* linear: rows of F32, F16 and BF16 weights and of Q8 in blocks, f32 input, for vectors of any width.
  *
  * The 256 lanes of a sum are 16 (AVX2: 32) vectors. One row of input has them all in registers (AVX2: in four
  * slices). Several rows share every load and conversion of weights and have a half or less of the lanes at a
@@ -8,7 +8,7 @@
 #ifndef ST_CPU_LINEAR_DENSE_VEC_H
 #define ST_CPU_LINEAR_DENSE_VEC_H
 
-#include "host/cpu/vec.h"
+#include "host/cpu/scales_vec.h"
 
 enum {
     MOST_ROWS = 6,  /* of input at a time */
@@ -29,15 +29,28 @@ typedef struct dense {
     int32_t first, n_row;
 } dense;
 
-INLINE vec weights(const unsigned char *row, size_t k, const st_type type)
+/* Bytes of 256 columns. */
+INLINE size_t lane_bytes(const st_type type)
+{
+    return type == ST_Q8    ? ST_LANES / ST_BLOCK_COLS * ST_BLOCK_BYTES
+           : type == ST_F32 ? 4 * ST_LANES
+                            : 2 * ST_LANES;
+}
+
+/* Columns k ... k + VEC - 1 for k = first + more, of which one is a multiple of 32. `more` is a constant: so
+ * is its place in the blocks. */
+INLINE vec weights(const unsigned char *at, size_t first, size_t more, const st_type type)
 {
     switch (type) {
     case ST_F16:
-        return vec_load_f16((const uint16_t *)(const void *)row + k);
+        return vec_load_f16((const uint16_t *)(const void *)at + first + more);
     case ST_BF16:
-        return vec_load_bf16((const uint16_t *)(const void *)row + k);
+        return vec_load_bf16((const uint16_t *)(const void *)at + first + more);
+    case ST_F32:
+        return vec_load((const float *)(const void *)at + first + more);
     default:
-        return vec_load((const float *)(const void *)row + k);
+        at += (first / ST_BLOCK_COLS + more / ST_BLOCK_COLS) * ST_BLOCK_BYTES;
+        return block_values(at, first % ST_BLOCK_COLS + more % ST_BLOCK_COLS);
     }
 }
 
@@ -48,8 +61,8 @@ INLINE void slice(const unsigned char *row, uintptr_t ahead, const float *x, siz
                   const int n_row, const st_type type, vec *out)
 {
     const int n_vec = SLICE_VECS(n_row);
-    const size_t step = VEC * (size_t)SLICES(n_row),
-                 share = ST_LANES * (type == ST_F32 ? 4 : 2) / (size_t)SLICES(n_row);
+    const size_t step = VEC * (size_t)SLICES(n_row), share = lane_bytes(type) / (size_t)SLICES(n_row);
+    const size_t lead = SLICES(n_row) == 1 ? 0 : VEC * first;
     const size_t x_step = n_row == 1 ? step : (size_t)n_row * VEC;
     const size_t x_next = n_row == 1 ? ST_LANES : (size_t)(n_vec * n_row) * VEC;
     vec sum[MOST_SUMS];
@@ -57,14 +70,14 @@ INLINE void slice(const unsigned char *row, uintptr_t ahead, const float *x, siz
     {
         sum[i] = vec_zero();
     }
-    size_t k = VEC * first, last = cols / ST_LANES * ST_LANES;
+    size_t k = lead, last = cols / ST_LANES * ST_LANES;
     x += n_row == 1 ? k : 0;
-    for (; k < last; k += ST_LANES, x += x_next) {
+    for (; k < last; k += ST_LANES, x += x_next, row += lane_bytes(type), ahead += share) {
         for (size_t line = 0; line < share; line += 64)
-            fetch_near(ahead + (k - VEC * first) / ST_LANES * share + line);
+            fetch_near(ahead + line);
         UNROLL for (int v = 0; v < n_vec; v++)
         {
-            vec w = weights(row, k + (size_t)v * step, type);
+            vec w = weights(row, lead, (size_t)v * step, type);
             UNROLL for (int t = 0; t < n_row; t++)
             {
                 vec in = vec_load(x + (size_t)v * x_step + (size_t)(t * VEC));
@@ -72,13 +85,14 @@ INLINE void slice(const unsigned char *row, uintptr_t ahead, const float *x, siz
             }
         }
     }
+    /* Rows are padded with zeros to 64 bytes, or are of blocks: whole vectors exist. */
     UNROLL for (int v = 0; v < n_vec; v++)
     {
         size_t at = k + (size_t)v * step;
         if (at >= cols)
             continue;
         int n = n_row == 1 ? (int)st_min(VEC, (int64_t)(cols - at)) : VEC;
-        vec w = weights(row, at, type); /* rows are padded with zeros to 64 bytes: whole vectors exist */
+        vec w = weights(row, lead, (size_t)v * step, type);
         UNROLL for (int t = 0; t < n_row; t++)
         {
             vec in = vec_load_first(x + (size_t)v * x_step + (size_t)(t * VEC), n);
@@ -191,6 +205,9 @@ static void rows(void *context, int64_t first, int64_t count)
     case ST_BF16:
         blocks(d, (int32_t)first, (int32_t)count, ST_BF16);
         break;
+    case ST_Q8:
+        blocks(d, (int32_t)first, (int32_t)count, ST_Q8);
+        break;
     default:
         blocks(d, (int32_t)first, (int32_t)count, ST_F32);
         break;
@@ -200,7 +217,7 @@ static void rows(void *context, int64_t first, int64_t count)
 static bool takes(const void *args)
 {
     const st_linear_args *a = args;
-    return a->src && a->weight->type != ST_TERNARY && a->weight->type != ST_Q8;
+    return a->src && !st_cpu_is_tiled((const st_cpu_weight *)a->weight);
 }
 
 /* As many rows of input at a time as the scratch of all threads holds packed. */

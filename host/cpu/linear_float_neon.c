@@ -1,4 +1,4 @@
-/* linear: TERNARY and Q8 weights, f32 input: see linear_float_vec.h. */
+/* linear: TERNARY and Q8 weights in tiles, f32 input: see linear_float_vec.h. */
 #if defined(__aarch64__)
 #include "host/cpu/linear_float_vec.h"
 

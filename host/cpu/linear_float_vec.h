@@ -1,5 +1,5 @@
-/* linear: TERNARY and Q8 weights, f32 input, for vectors of any width: a vector holds one column of a
- * tile's rows, so that every lane of a row's 256-lane sum is a vector of its own.
+/* linear: TERNARY and Q8 weights in tiles, f32 input, for vectors of any width: a vector holds one column of
+ * a tile's rows, so that every lane of a row's 256-lane sum is a vector of its own.
  *
  * Four of these lanes are summed in registers per pass over the tile, which stays in the second-level cache.
  * Passes come in bit-reversed order: each is folded with those before it as soon as st_fold_lanes would, and
@@ -8,7 +8,7 @@
 #ifndef ST_CPU_LINEAR_FLOAT_VEC_H
 #define ST_CPU_LINEAR_FLOAT_VEC_H
 
-#include "host/cpu/vec.h"
+#include "host/cpu/scales_vec.h"
 
 enum {
     TILE_VECS = ST_CPU_TILE / VEC,
@@ -163,7 +163,7 @@ static void tiles(void *context, int64_t first, int64_t count)
 static bool takes(const void *args)
 {
     const st_linear_args *a = args;
-    return a->src && (a->weight->type == ST_TERNARY || a->weight->type == ST_Q8);
+    return a->src && st_cpu_is_tiled((const st_cpu_weight *)a->weight);
 }
 
 static void run(st_cpu *cpu, const void *args)

@@ -17,14 +17,20 @@ static void ternary_segment(const st_cpu_weight *w, int32_t tile, const int8_t *
     }
 }
 
+/* Row i of a tile; in place there are none past the end, and the last one stands in for them. */
+static int32_t row_of(const st_cpu_weight *w, int32_t tile, int i)
+{
+    int32_t row = tile * ST_CPU_TILE + i;
+    return st_cpu_is_tiled(w) ? row : (int32_t)st_min(row, w->base.rows - 1);
+}
+
 static void q8_segment(const st_cpu_weight *w, int32_t tile, const int8_t *q, int32_t from, int32_t to,
                        int32_t isum[ST_CPU_TILE])
 {
-    const int8_t *code = (const int8_t *)w->data + (size_t)tile * w->row_bytes;
     for (int i = 0; i < ST_CPU_TILE; i++) {
         isum[i] = 0;
         for (int32_t k = from; k < to; k++)
-            isum[i] += code[(size_t)(k / 4) * ST_CPU_STEP_BYTES + (size_t)(4 * i + k % 4)] * q[k];
+            isum[i] += st_cpu_weight_q8(w, row_of(w, tile, i), k) * q[k];
     }
 }
 
@@ -45,7 +51,7 @@ static void int8_tile(const st_cpu_linear *l, int32_t tile, int32_t t, float y[S
             q8_segment(w, tile, q, from, to, isum);
         float scale_a = l->q.scale[(size_t)t * (size_t)l->q.n_scale + (size_t)(s / l->per_act)];
         for (int i = 0; i < ST_CPU_TILE; i++) {
-            float scale_w = st_cpu_weight_scale(w, tile * ST_CPU_TILE + i, s / l->per_weight);
+            float scale_w = st_cpu_weight_scale(w, row_of(w, tile, i), s / l->per_weight);
             float term = (float)isum[i] * (scale_w * scale_a);
             if (l->n_segment == 1)
                 y[i] = term;

@@ -8,7 +8,7 @@
 #define ST_CPU_LINEAR_Q8_VEC_H
 
 #include "host/cpu/linear_pack.h"
-#include "host/cpu/vec.h"
+#include "host/cpu/scales_vec.h"
 
 enum {
     TILE_VECS = ST_CPU_TILE / VEC,
@@ -243,7 +243,7 @@ static void share_tiles(void *context, int64_t first, int64_t count)
 static bool takes(const void *args)
 {
     const st_linear_args *a = args;
-    return a->quant && a->weight->type == ST_Q8;
+    return a->quant && a->weight->type == ST_Q8 && st_cpu_is_tiled((const st_cpu_weight *)a->weight);
 }
 
 static void run(st_cpu *cpu, const void *args)

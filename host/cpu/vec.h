@@ -208,6 +208,10 @@ INLINE vec vec_load_bf16(const uint16_t *x)
     __m256i h = _mm256_loadu_si256((const __m256i *)(const void *)x);
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
 }
+INLINE vec vec_set_f16(uint16_t x)
+{
+    return _mm512_cvtph_ps(_mm256_set1_epi16((short)x));
+}
 INLINE vec vec_load_i8(const int8_t *x)
 {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)x)));
@@ -428,6 +432,10 @@ INLINE vec vec_load_bf16(const uint16_t *x)
     __m128i h = _mm_loadu_si128((const __m128i *)(const void *)x);
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
 }
+INLINE vec vec_set_f16(uint16_t x)
+{
+    return _mm256_cvtph_ps(_mm_set1_epi16((short)x));
+}
 INLINE vec vec_load_i8(const int8_t *x)
 {
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)x)));
@@ -578,16 +586,6 @@ INLINE vec vec_relu2(vec x)
 {
     vec m = vec_zero_if(vec_at_most(x, vec_zero()), x);
     return vec_mul(m, m);
-}
-
-/* Scales of rows VEC * part ... of a tile of 16. */
-INLINE vec tile_scales(const st_cpu_weight *w, int32_t tile, int32_t group, int part)
-{
-    size_t at = ((size_t)tile * (size_t)w->n_group + (size_t)group) * ST_CPU_TILE + (size_t)(VEC * part);
-    if (w->scale_type == ST_F32)
-        return vec_load((const float *)w->scale + at);
-    const uint16_t *stored = (const uint16_t *)w->scale + at;
-    return w->scale_type == ST_F16 ? vec_load_f16(stored) : vec_load_bf16(stored);
 }
 
 #endif

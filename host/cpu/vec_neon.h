@@ -244,6 +244,11 @@ INLINE vec vec_load_bf16(const uint16_t *x)
     return (vec){vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(x), 16)),
                  vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(x + 4), 16))};
 }
+INLINE vec vec_set_f16(uint16_t x)
+{
+    float32x4_t four = vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(x)));
+    return (vec){four, four};
+}
 INLINE vec vec_load_i8(const int8_t *x)
 {
     int16x8_t wide = vmovl_s8(vld1_s8(x));

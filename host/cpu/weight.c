@@ -60,61 +60,68 @@ static void upload_ternary_row(const upload *u, int32_t r)
     }
 }
 
-/* Four columns to each step. */
-static void upload_q8_row(const upload *u, int32_t r)
+/* Four columns to each step; eight steps of all rows at a time, whose lines stay in the first-level cache. */
+static void upload_q8_tile(const upload *u, int32_t tile)
 {
     st_cpu_weight *w = u->w;
-    unsigned char *to = w->data + (size_t)(r / ST_CPU_TILE) * w->row_bytes + (size_t)(r % ST_CPU_TILE) * 4;
-    const unsigned char *from = NULL;
-    int32_t n = r < w->base.rows ? w->base.cols : 0, row;
-    if (n > 0) {
-        const st_matrix *part = part_of(u, r, &row);
-        from = (const unsigned char *)part->data + (size_t)row * part->row_bytes;
-    }
-    for (int32_t step = 0; step < w->n_step; step++, to += ST_CPU_STEP_BYTES) {
-        unsigned char four[4] = {0};
-        for (int32_t k = 4 * step; k < n && k < 4 * step + 4; k++)
-            four[k % 4] = from[k];
-        memcpy(to, four, sizeof four);
-    }
+    unsigned char *to = w->data + (size_t)tile * w->row_bytes;
+    for (int32_t k = 0; k < 4 * w->n_step; k += 32)
+        for (int i = 0; i < ST_CPU_TILE; i++) {
+            int32_t r = tile * ST_CPU_TILE + i, row, n = (int32_t)st_min(32, w->base.cols - k);
+            int8_t codes[32] = {0};
+            if (r < w->base.rows) {
+                const st_matrix *part = part_of(u, r, &row);
+                memcpy(codes, st_matrix_q8(part, row, k), (size_t)n);
+            }
+            for (int step = 0; step < 8; step++)
+                memcpy(to + ((size_t)(k / 4 + step)) * ST_CPU_STEP_BYTES + 4 * i, codes + 4 * step, 4);
+        }
 }
 
-static void upload_row(const upload *u, int32_t r)
+static void upload_dense_row(const upload *u, int32_t r)
 {
     st_cpu_weight *w = u->w;
-    if (w->base.type == ST_TERNARY) {
-        upload_ternary_row(u, r);
-    } else if (w->base.type == ST_Q8) {
-        upload_q8_row(u, r);
-    } else if (r < w->base.rows) {
-        int32_t row;
-        const st_matrix *part = part_of(u, r, &row);
-        size_t used = st_row_bytes(w->base.type, w->base.cols);
-        unsigned char *to = w->data + (size_t)r * w->row_bytes;
-        memcpy(to, (const unsigned char *)part->data + (size_t)row * part->row_bytes, used);
-        memset(to + used, 0, w->row_bytes - used);
-    }
-    if (!w->scale)
-        return;
+    int32_t row;
+    const st_matrix *part = part_of(u, r, &row);
+    size_t used = st_row_bytes(w->base.type, w->base.cols);
+    unsigned char *to = w->data + (size_t)r * w->row_bytes;
+    memcpy(to, (const unsigned char *)part->data + (size_t)row * part->row_bytes, used);
+    memset(to + used, 0, w->row_bytes - used);
+}
+
+static void upload_scales(const upload *u, int32_t tile)
+{
+    st_cpu_weight *w = u->w;
     size_t size = scale_size(w);
-    for (int32_t g = 0; g < w->n_group; g++) {
-        size_t at = ((size_t)(r / ST_CPU_TILE) * (size_t)w->n_group + (size_t)g) * ST_CPU_TILE;
-        unsigned char *to = (unsigned char *)w->scale + (at + (size_t)(r % ST_CPU_TILE)) * size;
-        if (r >= w->base.rows) {
-            memset(to, 0, size);
-            continue;
+    unsigned char *to = (unsigned char *)w->scale + (size_t)tile * (size_t)w->n_group * ST_CPU_TILE * size;
+    for (int32_t g = 0; g < w->n_group; g++)
+        for (int i = 0; i < ST_CPU_TILE; i++, to += size) {
+            int32_t r = tile * ST_CPU_TILE + i, row;
+            if (r < w->base.rows) {
+                const st_matrix *part = part_of(u, r, &row);
+                memcpy(to, st_matrix_scale_at(part, row, g), size);
+            } else {
+                memset(to, 0, size);
+            }
         }
-        int32_t row;
-        const st_matrix *part = part_of(u, r, &row);
-        size_t from = (size_t)row * (size_t)w->n_group + (size_t)g;
-        memcpy(to, (const unsigned char *)part->scale + from * size, size);
-    }
 }
 
 static void upload_tiles(void *context, int64_t first, int64_t count)
 {
-    for (int64_t r = first * ST_CPU_TILE; r < (first + count) * ST_CPU_TILE; r++)
-        upload_row(context, (int32_t)r);
+    const upload *u = context;
+    for (int32_t tile = (int32_t)first; tile < first + count; tile++) {
+        int32_t r = tile * ST_CPU_TILE, end = r + ST_CPU_TILE;
+        if (u->w->base.type == ST_Q8)
+            upload_q8_tile(u, tile);
+        else if (u->w->base.type == ST_TERNARY)
+            for (; r < end; r++)
+                upload_ternary_row(u, r);
+        else
+            for (; r < end && r < u->w->base.rows; r++)
+                upload_dense_row(u, r);
+        if (u->w->scale)
+            upload_scales(u, tile);
+    }
 }
 
 static sterna_status upload_outliers(st_cpu_weight *w, const st_outliers *o, sterna_error *error)
@@ -136,15 +143,16 @@ static sterna_status upload_outliers(st_cpu_weight *w, const st_outliers *o, ste
     return STERNA_OK;
 }
 
-/* Dense rows that lie as ours do need no copy if they last. Kernels load them at any alignment of elements.
+/* Dense rows that lie as ours do, and blocks, need no copy if they last. Kernels load them at any alignment.
  */
-static bool is_usable(const st_cpu_weight *w, const st_matrix *parts, int n_part)
+static bool is_usable(const st_matrix *m, int n_part)
 {
-    return !is_scaled(parts->type) && n_part == 1 && parts->lasting && parts->row_bytes == w->row_bytes &&
-           st_row_bytes(parts->type, parts->cols) == w->row_bytes;
+    size_t used = st_row_bytes(m->type, m->cols);
+    bool dense = !is_scaled(m->type) && m->row_bytes == used && used % 64 == 0;
+    return n_part == 1 && m->lasting && (m->blocks || dense);
 }
 
-/* Fills in the shape; returns bytes of codes and scales a full pass reads. */
+/* Fills in the shape; returns the bytes of `data`. */
 static size_t shape(st_cpu_weight *w, const st_matrix *parts, int n_part)
 {
     const st_matrix *m = parts;
@@ -160,14 +168,14 @@ static size_t shape(st_cpu_weight *w, const st_matrix *parts, int n_part)
     w->n_tile = (int32_t)st_ceil_div(rows, ST_CPU_TILE);
     w->n_step = (int32_t)st_ceil_div(m->cols, ST_CPU_STEP);
     w->n_group = is_scaled(m->type) ? st_matrix_groups(m) : 0;
-    size_t n_scale = (size_t)w->n_tile * ST_CPU_TILE * (size_t)w->n_group;
+    w->in_place = is_usable(parts, n_part);
     if (m->type == ST_Q8)
         w->n_step = (int32_t)st_ceil_div(m->cols, 32) * 8; /* of 4 columns */
-    if (is_scaled(m->type)) {
+    if (st_cpu_is_tiled(w)) {
         w->row_bytes = (size_t)w->n_step * ST_CPU_STEP_BYTES;
-        return (size_t)w->n_tile * w->row_bytes + n_scale * scale_size(w);
+        return (size_t)w->n_tile * w->row_bytes;
     }
-    w->row_bytes = st_align_up(st_row_bytes(m->type, m->cols), 64);
+    w->row_bytes = w->in_place ? m->row_bytes : st_align_up(st_row_bytes(m->type, m->cols), 64);
     return (size_t)rows * w->row_bytes;
 }
 
@@ -178,18 +186,15 @@ sterna_status st_cpu_weight_create(st_device *dev, const st_matrix *parts, int n
     st_cpu_weight *w = st_calloc(1, sizeof *w);
     if (!w)
         return st_fail(error, STERNA_E_MEMORY, "no memory for a weight");
-    w->base.bytes = 0;
-    size_t bytes = shape(w, parts, n_part);
-    size_t padded = (size_t)w->n_tile * ST_CPU_TILE, n_scale = padded * (size_t)w->n_group;
+    size_t bytes = shape(w, parts, n_part), padded = (size_t)w->n_tile * ST_CPU_TILE;
+    size_t scales = st_cpu_is_tiled(w) ? padded * (size_t)w->n_group * scale_size(w) : 0;
     w->out_scale = out_scale;
-    w->in_place = is_usable(w, parts, n_part);
-    w->data =
-        w->in_place ? (unsigned char *)(uintptr_t)parts->data : st_alloc(bytes - n_scale * scale_size(w));
-    w->scale = n_scale ? st_alloc(n_scale * scale_size(w)) : NULL;
+    w->data = w->in_place ? (unsigned char *)(uintptr_t)parts->data : st_alloc(bytes);
+    w->scale = scales ? st_alloc(scales) : NULL;
     w->bias = bias ? st_calloc(padded, sizeof(float)) : NULL;
-    if (!w->data || (n_scale && !w->scale) || (bias && !w->bias)) {
+    if (!w->data || (scales && !w->scale) || (bias && !w->bias)) {
         st_fail(error, STERNA_E_MEMORY, "no memory for a %s matrix of %d x %d (%zu bytes)",
-                st_type_name(parts->type), w->base.rows, w->base.cols, bytes);
+                st_type_name(parts->type), w->base.rows, w->base.cols, bytes + scales);
         st_cpu_weight_destroy(dev, &w->base);
         return STERNA_E_MEMORY;
     }
@@ -207,7 +212,7 @@ sterna_status st_cpu_weight_create(st_device *dev, const st_matrix *parts, int n
     if (!w->in_place)
         st_pool_loop_once(((st_cpu *)dev)->pool, w->n_tile, 16, upload_tiles, &u);
     w->base.has_bias = bias != NULL;
-    w->base.bytes = bytes + (bias ? padded * sizeof(float) : 0) +
+    w->base.bytes = bytes + scales + (bias ? padded * sizeof(float) : 0) +
                     (size_t)w->base.n_outlier * (sizeof(int32_t) + sizeof(float)) +
                     (w->base.n_outlier ? ((size_t)w->base.rows + 1) * sizeof(int32_t) : 0);
     *weight = &w->base;
@@ -232,6 +237,11 @@ void st_cpu_weight_destroy(st_device *dev, st_weight *weight)
 
 float st_cpu_weight_scale(const st_cpu_weight *w, int32_t row, int32_t group)
 {
+    if (!st_cpu_is_tiled(w)) {
+        uint16_t f16;
+        memcpy(&f16, w->data + (size_t)row * w->row_bytes + (size_t)group * ST_BLOCK_BYTES, sizeof f16);
+        return st_f16_to_f32(f16);
+    }
     size_t at = ((size_t)(row / ST_CPU_TILE) * (size_t)w->n_group + (size_t)group) * ST_CPU_TILE +
                 (size_t)(row % ST_CPU_TILE);
     if (w->scale_type == ST_F32)
@@ -240,12 +250,13 @@ float st_cpu_weight_scale(const st_cpu_weight *w, int32_t row, int32_t group)
     return w->scale_type == ST_F16 ? st_f16_to_f32(stored) : st_bf16_to_f32(stored);
 }
 
-static void q8_row(const st_cpu_weight *w, int32_t row, float *dst)
+int8_t st_cpu_weight_q8(const st_cpu_weight *w, int32_t row, int32_t col)
 {
-    const int8_t *from = (const int8_t *)w->data + (size_t)(row / ST_CPU_TILE) * w->row_bytes +
-                         (size_t)(row % ST_CPU_TILE) * 4;
-    for (int32_t k = 0; k < w->base.cols; k++)
-        dst[k] = (float)from[(size_t)(k / 4) * ST_CPU_STEP_BYTES + (size_t)(k % 4)];
+    const int8_t *data = (const int8_t *)w->data;
+    if (!st_cpu_is_tiled(w))
+        return data[(size_t)row * w->row_bytes + (size_t)(col + 2 * (col / ST_BLOCK_COLS + 1))];
+    return data[(size_t)(row / ST_CPU_TILE) * w->row_bytes + (size_t)(col / 4) * ST_CPU_STEP_BYTES +
+                (size_t)(row % ST_CPU_TILE) * 4 + (size_t)(col % 4)];
 }
 
 static void ternary_row(const st_cpu_weight *w, int32_t row, float *dst)
@@ -275,7 +286,8 @@ void st_cpu_weight_row(const st_cpu_weight *w, int32_t row, float *dst)
             dst[k] = st_bf16_to_f32(((const uint16_t *)data)[k]);
         return;
     case ST_Q8:
-        q8_row(w, row, dst);
+        for (int32_t k = 0; k < cols; k++)
+            dst[k] = (float)st_cpu_weight_q8(w, row, k);
         break;
     case ST_TERNARY:
         ternary_row(w, row, dst);

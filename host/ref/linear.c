@@ -13,9 +13,7 @@ static int32_t integer_sum(const st_matrix *w, int32_t n, const int8_t *code, in
 {
     int32_t sum = 0;
     for (int32_t k = from; k < to; k++) {
-        int32_t weight = w->type == ST_TERNARY
-                             ? st_matrix_code(w, n, k) - 1
-                             : ((const int8_t *)w->data)[(size_t)n * w->row_bytes + (size_t)k];
+        int32_t weight = w->type == ST_TERNARY ? st_matrix_code(w, n, k) - 1 : *st_matrix_q8(w, n, k);
         sum += weight * code[k];
     }
     return sum;

@@ -64,12 +64,14 @@ sterna_status st_ref_weight_create(st_device *dev, const st_matrix *parts, int n
                                    sterna_error *error)
 {
     st_matrix stacked = parts[0];
-    stacked.row_bytes = st_row_bytes(stacked.type, stacked.cols);
+    stacked.row_bytes = stacked.blocks ? (size_t)stacked.cols / ST_BLOCK_COLS * ST_BLOCK_BYTES
+                                       : st_row_bytes(stacked.type, stacked.cols);
     stacked.has_code3 = false;
     stacked.rows = 0;
     for (int p = 0; p < n_part; p++) {
         assert(parts[p].type == stacked.type && parts[p].cols == stacked.cols);
         assert(parts[p].group == stacked.group && parts[p].scale_type == stacked.scale_type);
+        assert(parts[p].blocks == stacked.blocks);
         stacked.rows += parts[p].rows;
     }
     st_ref_weight *w = st_calloc(1, sizeof *w);

@@ -21,17 +21,17 @@ static void run(const st_case *c, st_rig *rig)
 
 static void one(st_suite *suite, int i, st_fill fill, int32_t m, int32_t n, int32_t k)
 {
-    st_suite_shape(suite, &m, &n, &k);
     static const float scales[] = {1.0f, 0.3f, 12.0f};
     static const st_type scale_types[] = {ST_F32, ST_F16, ST_BF16};
-    st_weight_spec w = st_pick_weight(i, (st_type)(i % 5), ST_PICK(scale_types, i, 1));
+    st_weight_spec w = st_pick_weight(i, (st_type)(i % 5), ST_PICK(scale_types, i, 1), &k);
+    st_suite_shape(suite, &m, &n, &k);
     st_quant_spec q = st_pick_quant(i, k);
     w.bias = w.outliers = w.out_scale = false;
     float scale = ST_PICK(scales, i, 2);
-    st_case *c =
-        st_case_begin(suite, ST_OP_EMBED, m, n, k, "case %d: %s, %s, group %d of %s, scale %g, rotation %d%s",
-                      i, st_fill_names[fill], st_type_name(w.type), w.group, st_type_name(w.scale_type),
-                      (double)scale, q.block, q.sign ? " with signs" : "");
+    st_case *c = st_case_begin(
+        suite, ST_OP_EMBED, m, n, k, "case %d: %s, %s%s%s, group %d of %s, scale %g, rotation %d%s", i,
+        st_fill_names[fill], st_type_name(w.type), w.blocks ? " blocks" : "", w.lasting ? " that last" : "",
+        w.group, st_type_name(w.scale_type), (double)scale, q.block, q.sign ? " with signs" : "");
     embed_case *p = st_case_alloc(c, sizeof *p);
     st_fill_weight(c, fill, &w);
     p->batch = st_case_rows(c, m, 0, true);

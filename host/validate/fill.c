@@ -178,6 +178,23 @@ static void fill_outliers(st_case *c)
     c->outliers = (st_outliers){count, row, col, value};
 }
 
+/* The same Q8 matrix in blocks, at an odd address. */
+static void to_blocks(st_case *c, st_matrix *m)
+{
+    st_matrix rows = *m;
+    size_t n_block = (size_t)(m->cols / ST_BLOCK_COLS);
+    unsigned char *to = (unsigned char *)st_case_alloc(c, 1 + (size_t)m->rows * n_block * ST_BLOCK_BYTES) + 1;
+    m->blocks = true;
+    m->row_bytes = n_block * ST_BLOCK_BYTES;
+    m->data = to;
+    m->scale = NULL;
+    for (int32_t r = 0; r < m->rows; r++)
+        for (int32_t k = 0; k < m->cols; k += ST_BLOCK_COLS, to += ST_BLOCK_BYTES) {
+            memcpy(to, st_matrix_scale_at(&rows, r, k / ST_BLOCK_COLS), 2);
+            memcpy(to + 2, st_matrix_q8(&rows, r, k), ST_BLOCK_COLS);
+        }
+}
+
 void st_fill_weight(st_case *c, st_fill fill, const st_weight_spec *spec)
 {
     int32_t first = spec->two_parts && c->n > 1 ? 1 + st_random_below(c, c->n - 1) : c->n;
@@ -190,6 +207,7 @@ void st_fill_weight(st_case *c, st_fill fill, const st_weight_spec *spec)
                          .cols = c->k,
                          .group = spec->group,
                          .has_code3 = spec->code3,
+                         .lasting = spec->lasting,
                          .row_bytes = st_row_bytes(spec->type, c->k)};
         unsigned char *data = st_case_alloc(c, (size_t)m->rows * m->row_bytes);
         m->data = data;
@@ -199,6 +217,8 @@ void st_fill_weight(st_case *c, st_fill fill, const st_weight_spec *spec)
             fill_dense(c, fill, m, data);
         if (spec->type == ST_TERNARY || spec->type == ST_Q8)
             m->scale = fill_scales(c, fill, m);
+        if (spec->blocks && c->k % ST_BLOCK_COLS == 0)
+            to_blocks(c, m);
     }
     c->bias = spec->bias ? st_fill_floats(c, ST_FILL_UNIFORM, 1, c->n) : NULL;
     c->out_scale = spec->out_scale ? 0.3f : 1.0f;
@@ -206,14 +226,20 @@ void st_fill_weight(st_case *c, st_fill fill, const st_weight_spec *spec)
         fill_outliers(c);
 }
 
-st_weight_spec st_pick_weight(int i, st_type type, st_type scale_type)
+st_weight_spec st_pick_weight(int i, st_type type, st_type scale_type, int32_t *k)
 {
     static const int32_t groups[] = {0, 128, 0, 32, 64, 0, 256};
-    bool scaled = type == ST_TERNARY || type == ST_Q8;
+    bool scaled = type == ST_TERNARY || type == ST_Q8, blocks = type == ST_Q8 && ST_ONE_IN(2, i, 46);
+    if (blocks)
+        *k = (int32_t)st_align_up((size_t)*k, ST_BLOCK_COLS);
     return (st_weight_spec){.type = type,
-                            .scale_type = scale_type,
-                            .group = scaled ? ST_PICK(groups, i, 40) : 0,
+                            .scale_type = blocks ? ST_F16 : scale_type,
+                            .group = blocks   ? ST_BLOCK_COLS
+                                     : scaled ? ST_PICK(groups, i, 40)
+                                              : 0,
                             .code3 = type == ST_TERNARY && ST_ONE_IN(4, i, 41),
+                            .blocks = blocks,
+                            .lasting = !ST_ONE_IN(3, i, 47),
                             .two_parts = ST_ONE_IN(4, i, 42),
                             .bias = ST_ONE_IN(3, i, 43),
                             .outliers = ST_ONE_IN(4, i, 44),

@@ -121,15 +121,16 @@ float st_random_real(st_case *c); /* [-1, 1) */
 /* f32 [rows][cols] */
 float *st_fill_floats(st_case *c, st_fill fill, int64_t rows, int64_t cols);
 int32_t *st_fill_signs(st_case *c, int32_t n); /* f32 +-1 as bits */
-/* A weight of c->n x c->k in one or two parts. `code3`: values of +2 occur (TERNARY). */
+/* A weight of c->n x c->k in one or two parts. `code3`: values of +2 occur (TERNARY). `blocks` are for k that
+ * is a multiple of 32, others get no blocks. */
 typedef struct st_weight_spec {
     st_type type, scale_type;
     int32_t group;
-    bool code3, two_parts, bias, outliers, out_scale;
+    bool code3, blocks, lasting, two_parts, bias, outliers, out_scale;
 } st_weight_spec;
 void st_fill_weight(st_case *c, st_fill fill, const st_weight_spec *spec);
-/* The parameters of a weight in combination i. */
-st_weight_spec st_pick_weight(int i, st_type type, st_type scale_type);
+/* The parameters of a weight in combination i; *k becomes a number of columns that they are for. */
+st_weight_spec st_pick_weight(int i, st_type type, st_type scale_type, int32_t *k);
 /* The parameters of a quantiser over k columns in combination i. */
 typedef struct st_quant_spec {
     int32_t act_group, sum_group;
