@@ -50,16 +50,17 @@ static void expect_rows(const st_matrix *from, st_pool *pool)
     cr_assert_eq(st_head_quantise(&d, pool, &head, &error), STERNA_OK, "%s", error.message);
     const st_matrix *m = &head.matrix;
     cr_assert(m->type == ST_Q8 && m->group == 0 && m->scale_type == ST_F32 && m->rows == ROWS &&
-              m->cols == COLS);
+              m->cols == from->cols);
     cr_assert_eq(st_matrix_check(m, &error), STERNA_OK, "%s", error.message);
     cr_expect_eq(head.out_scale, 0.5f);
     for (int32_t row = 0; row < ROWS; row++) {
-        float value[COLS];
-        int8_t code[COLS];
-        for (int32_t k = 0; k < COLS; k++)
+        float value[96];
+        int8_t code[96];
+        size_t cols = (size_t)from->cols;
+        for (int32_t k = 0; k < from->cols; k++)
             value[k] = st_matrix_value(from, row, k);
-        st_quantised q = st_quantise(value, COLS, code);
-        cr_assert(memcmp(code, (const int8_t *)m->data + (size_t)row * m->row_bytes, COLS) == 0, "row %d",
+        st_quantised q = st_quantise(value, from->cols, code);
+        cr_assert(memcmp(code, (const int8_t *)m->data + (size_t)row * m->row_bytes, cols) == 0, "row %d",
                   row);
         cr_assert(memcmp(&q.scale, (const float *)m->scale + row, sizeof(float)) == 0, "row %d", row);
     }
@@ -81,6 +82,36 @@ Test(head, rows_are_rounded_as_activations_are)
         }
         st_pool_destroy(pool);
     }
+}
+
+/* Codes in blocks as a file has them, and in groups of which the last is short. */
+Test(head, codes_with_scales_of_groups_get_one_of_their_row)
+{
+    static unsigned char block[ROWS * 3 * ST_BLOCK_BYTES];
+    static int8_t code[ROWS * COLS];
+    static uint16_t scale[ROWS * 2];
+    uint64_t state = 6;
+    for (size_t i = 0; i < sizeof block; i++) /* scales of exponents 12 to 15 */
+        block[i] = (unsigned char)(i % ST_BLOCK_BYTES == 1 ? 0x30 | (tiny_random(&state) & 0x8f)
+                                                           : tiny_random(&state));
+    for (int i = 0; i < ROWS * COLS; i++)
+        code[i] = (int8_t)tiny_random(&state);
+    for (int i = 0; i < ROWS * 2; i++)
+        scale[i] = (uint16_t)(0x3000 | (tiny_random(&state) & 0x8fff));
+    st_matrix m = {
+        .type = ST_Q8, .scale_type = ST_F16, .rows = ROWS, .cols = COLS, .group = 64, .row_bytes = COLS};
+    m.data = code;
+    m.scale = scale;
+    expect_rows(&m, NULL);
+    m = (st_matrix){.type = ST_Q8,
+                    .scale_type = ST_F16,
+                    .rows = ROWS,
+                    .cols = 96,
+                    .group = 32,
+                    .blocks = true,
+                    .row_bytes = sizeof block / ROWS,
+                    .data = block};
+    expect_rows(&m, NULL);
 }
 
 Test(head, the_first_row_that_is_not_finite_is_named)

@@ -24,8 +24,23 @@ static float from_half(uint16_t h)
     return st_float(sign | (rest < 0x400 ? subnormal : normal));
 }
 
+static void q8_values(const st_matrix *m, int64_t row, float *to)
+{
+    int32_t group = m->group ? m->group : m->cols;
+    for (int32_t k = 0; k < m->cols; k += group) {
+        const int8_t *code = st_matrix_q8(m, row, k);
+        float scale = st_matrix_scale(m, row, k / group);
+        for (int32_t i = 0, n = (int32_t)st_min(group, m->cols - k); i < n; i++)
+            to[k + i] = (float)code[i] * scale;
+    }
+}
+
 static void values_of(const st_matrix *m, int64_t row, float *to)
 {
+    if (m->type == ST_Q8) {
+        q8_values(m, row, to);
+        return;
+    }
     const uint16_t *half = (const void *)((const unsigned char *)m->data + (size_t)row * m->row_bytes);
     for (int32_t k = 0; m->type == ST_F16 && k < m->cols; k++)
         to[k] = from_half(half[k]);

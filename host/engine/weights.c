@@ -118,7 +118,7 @@ static bool same_layout(const st_decoded *a, const st_decoded *b)
 {
     return a->matrix.type == b->matrix.type && a->matrix.group == b->matrix.group &&
            a->matrix.scale_type == b->matrix.scale_type && a->matrix.cols == b->matrix.cols &&
-           a->out_scale == b->out_scale;
+           a->matrix.blocks == b->matrix.blocks && a->out_scale == b->out_scale;
 }
 
 /* Loads consecutive roles that read the same input. */
@@ -133,6 +133,7 @@ static sterna_status load_stack(loader *l, st_role first, int n, int32_t layer, 
         status = st_model_matrix(l->model, role, layer, l->loading->pool, &part[i], l->error);
         if (status == STERNA_OK)
             status = check_block_matrix(l, &part[i].matrix, role, layer);
+        part[i].matrix.lasting = false; /* int8 activations want the device's own layout */
         together = together && same_layout(&part[0], &part[i]);
     }
     int per_upload = together ? n : 1;
@@ -146,8 +147,7 @@ static sterna_status load_stack(loader *l, st_role first, int n, int32_t layer, 
         }
     }
     for (int i = 0; i < n; i++) {
-        if (!part[i].matrix.lasting)
-            st_model_drop(l->model, (st_role)(first + i), layer);
+        st_model_drop(l->model, (st_role)(first + i), layer);
         st_decoded_free(&part[i]);
         if (status == STERNA_OK)
             status = advance(l, (st_role)(first + i), layer);

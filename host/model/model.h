@@ -68,9 +68,9 @@ const st_config *st_model_config(const sterna_model *model);
 bool st_model_has(const sterna_model *model, st_role role, int32_t layer);
 /* Bytes of the role's tensor in the file, 0 if absent. */
 size_t st_model_bytes(const sterna_model *model, st_role role, int32_t layer);
-/* Decodes a matrix role to canonical rows, in the pool's threads (NULL: in the caller). Dense types may point
- * into the mapped file, where they last as long as the model. Refuses non-finite scales with the tensor's
- * name, row and value. */
+/* Decodes a matrix role to canonical rows, in the pool's threads (NULL: in the caller). Dense types and
+ * blocks may point into the mapped file, where they last as long as the model. Refuses non-finite scales with
+ * the tensor's name, row and value. */
 sterna_status st_model_matrix(const sterna_model *model, st_role role, int32_t layer, st_pool *pool,
                               st_decoded *decoded, sterna_error *error);
 /* Gives back the memory that the file's pages of a role take; what is decoded again reads them again. */

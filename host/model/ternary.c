@@ -12,8 +12,7 @@ enum {
     TQ2_CODES = 64,
     TQ_GROUP_BYTES = TQ_BLOCK / 4, /* of canonical codes */
     HALF = 128,                    /* weights that one run of 32 bytes holds in TQ2_0 and I2_S */
-    Q8_BLOCK = 32,
-    ROWS_AT_ONCE = 64 /* that a thread decodes: some 0.1 ms */
+    ROWS_AT_ONCE = 64              /* that a thread decodes: some 0.1 ms */
 };
 
 /* ---- codes ---- */
@@ -145,7 +144,6 @@ typedef struct rows_of {
     const uint8_t *packed;
     uint8_t *data;
     size_t row_bytes; /* of data */
-    uint16_t *scale;
 } rows_of;
 
 static bool f16_is_finite(uint16_t f16)
@@ -305,7 +303,7 @@ static sterna_status decode_i2_s_matrix(const st_packed *p, st_decoded *decoded,
         decode_i2_s_flat(p, codes, decoded->matrix.row_bytes);
     else
         st_pool_loop_once(p->pool, p->rows, ROWS_AT_ONCE, decode_i2_s_rows,
-                          &(rows_of){p->data, codes, decoded->matrix.row_bytes, NULL});
+                          &(rows_of){p->data, codes, decoded->matrix.row_bytes});
     float *row_scale = scales;
     for (int32_t row = 0; row < p->rows; row++)
         row_scale[row] = scale;
@@ -315,30 +313,47 @@ static sterna_status decode_i2_s_matrix(const st_packed *p, st_decoded *decoded,
 
 /* ---- dense and int8 ---- */
 
-static void decode_q8_0_rows(void *context, int64_t first, int64_t count)
+/* Blocks are used where the file has them: only their scales are looked at. */
+typedef struct q8_rows {
+    const st_packed *packed;
+    int32_t n_block; /* of a row */
+    atomic_bool bad; /* some scale is not finite */
+} q8_rows;
+
+static uint16_t block_scale(const q8_rows *q, int64_t row, int64_t block)
 {
-    const rows_of *r = context;
-    size_t n_block = r->row_bytes / Q8_BLOCK, end = (size_t)(first + count) * n_block;
-    for (size_t i = (size_t)first * n_block; i < end; i++) {
-        const uint8_t *block = r->packed + i * (sizeof *r->scale + Q8_BLOCK);
-        memcpy(&r->scale[i], block, sizeof *r->scale);
-        memcpy(r->data + i * Q8_BLOCK, block + sizeof *r->scale, Q8_BLOCK);
-    }
+    uint16_t f16;
+    memcpy(&f16, q->packed->data + (row * q->n_block + block) * ST_BLOCK_BYTES, sizeof f16);
+    return f16;
+}
+
+static void check_q8_0_rows(void *context, int64_t first, int64_t count)
+{
+    q8_rows *q = context;
+    bool good = true;
+    for (int64_t i = 0; i < count * q->n_block; i++)
+        good &= f16_is_finite(block_scale(q, first, i));
+    if (!good)
+        q->bad = true;
 }
 
 static sterna_status decode_q8_0_matrix(const st_packed *p, st_decoded *decoded, sterna_error *error)
 {
-    size_t n_block = (size_t)p->rows * (size_t)p->cols / Q8_BLOCK;
-    void *scales = NULL;
-    sterna_status status = allocate(p, ST_Q8, n_block * sizeof(uint16_t), decoded, &scales, error);
-    if (status)
-        return status;
-    rows_of r = {p->data, decoded->memory, decoded->matrix.row_bytes, scales};
-    st_pool_loop_once(p->pool, p->rows, ROWS_AT_ONCE, decode_q8_0_rows, &r);
-    decoded->matrix.group = Q8_BLOCK;
-    decoded->matrix.scale_type = ST_F16;
-    decoded->matrix.scale = r.scale;
-    return check_scales(p, r.scale, p->cols / Q8_BLOCK, error);
+    q8_rows q = {.packed = p, .n_block = p->cols / ST_BLOCK_COLS};
+    st_pool_loop_once(p->pool, p->rows, ROWS_AT_ONCE, check_q8_0_rows, &q);
+    for (int64_t i = 0; q.bad && i < (int64_t)p->rows * q.n_block; i++) /* names the first */
+        if (!f16_is_finite(block_scale(&q, 0, i)))
+            return bad_scale(p, i / q.n_block, i % q.n_block, st_f16_to_f32(block_scale(&q, 0, i)), error);
+    decoded->matrix = (st_matrix){.type = ST_Q8,
+                                  .scale_type = ST_F16,
+                                  .rows = p->rows,
+                                  .cols = p->cols,
+                                  .group = ST_BLOCK_COLS,
+                                  .blocks = true,
+                                  .row_bytes = (size_t)q.n_block * ST_BLOCK_BYTES,
+                                  .lasting = true,
+                                  .data = p->data};
+    return STERNA_OK;
 }
 
 static sterna_status decode_dense(const st_packed *p, st_type type, st_decoded *decoded, sterna_error *error)

@@ -16,9 +16,9 @@ typedef struct st_packed {
     st_pool *pool;            /* whose threads decode; NULL: the caller does */
 } st_packed;
 
-/* Decodes to canonical rows; `decoded` is overwritten, and zeroed on failure. Dense rows point to
- * packed->data where its alignment allows. TERNARY scales that are the same in all nonzero groups of every
- * row become row scales. Refuses non-finite scales and encodings that have no decoder. */
+/* Decodes to canonical rows; `decoded` is overwritten, and zeroed on failure. Blocks, and dense rows where
+ * their alignment allows, stay in packed->data. TERNARY scales that are the same in all nonzero groups of
+ * every row become row scales. Refuses non-finite scales and encodings that have no decoder. */
 sterna_status st_ternary_decode(const st_packed *packed, st_decoded *decoded, sterna_error *error);
 
 /* F32, F16 or BF16 values, as f32[packed->rows * packed->cols]; refuses non-finite ones. */
