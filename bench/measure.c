@@ -23,6 +23,17 @@ double st_clock_cpu(void)
     return seconds_of(CLOCK_PROCESS_CPUTIME_ID);
 }
 
+void st_settle(void)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    for (int i = 0; i < 200; i++) {
+        double before = st_clock_cpu();
+        nanosleep(&pause, NULL);
+        if (st_clock_cpu() - before < 0.2e-3)
+            return;
+    }
+}
+
 static bool peak_known;
 
 void st_peak_reset(void)

@@ -99,6 +99,16 @@ static void name_row(st_model_row *row)
     strftime(row->time, sizeof row->time, "%Y-%m-%dT%H:%M:%SZ", &utc);
 }
 
+/* Neither the ceilings nor the passes before and after share the cores with threads that only wait. */
+static void sample_ceilings(plan *p)
+{
+    if (!p->ceilings)
+        return;
+    st_settle();
+    st_ceilings_sample(p->ceilings);
+    st_settle();
+}
+
 /* ---- tests of one sequence ---- */
 
 /* One measurement. The tokens before the test, of which the cache keeps the full pages, are the same in all
@@ -149,8 +159,7 @@ static sterna_status measure_test(plan *p, int machine, int32_t n_prompt, int32_
         row->total_seconds += r.seconds;
         row->n_sample++;
     }
-    if (p->ceilings)
-        st_ceilings_sample(p->ceilings);
+    sample_ceilings(p);
     return status;
 }
 
@@ -201,8 +210,7 @@ static sterna_status measure_batched(plan *p, int machine, int32_t n_prompt, int
         row->total_seconds += generate.seconds;
         row->n_sample++;
     }
-    if (p->ceilings)
-        st_ceilings_sample(p->ceilings);
+    sample_ceilings(p);
     return status;
 }
 
