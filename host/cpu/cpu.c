@@ -21,7 +21,10 @@ static const st_cpu_variant table[] = {
     {ST_OP_NORM, "avx2", ST_ISA_AVX2, NULL, st_cpu_norm_avx2},
     {ST_OP_NORM_QUANT, "avx2", ST_ISA_AVX2, NULL, st_cpu_norm_quant_avx2},
     {ST_OP_LINEAR, "avx2", ST_ISA_AVX2, st_cpu_linear_avx2_takes, st_cpu_linear_avx2},
+    {ST_OP_LINEAR, "avx2_order", ST_ISA_AVX2, st_cpu_linear_avx2_order_takes, st_cpu_linear_avx2_order},
     {ST_OP_LINEAR, "avx2_q8", ST_ISA_AVX2, st_cpu_linear_q8_avx2_takes, st_cpu_linear_q8_avx2},
+    {ST_OP_LINEAR, "avx2_q8_order", ST_ISA_AVX2, st_cpu_linear_q8_avx2_order_takes,
+     st_cpu_linear_q8_avx2_order},
     {ST_OP_LINEAR, "avx2_dense", ST_ISA_AVX2, st_cpu_linear_dense_avx2_takes, st_cpu_linear_dense_avx2},
     {ST_OP_LINEAR, "avx2_float", ST_ISA_AVX2, st_cpu_linear_float_avx2_takes, st_cpu_linear_float_avx2},
     {ST_OP_ROPE_STORE, "avx2", ST_ISA_AVX2, NULL, st_cpu_rope_store_avx2},
@@ -47,8 +50,12 @@ static const st_cpu_variant table[] = {
 #endif
 #if ST_CPU_X86 && ST_CC_AVX512VNNI
     {ST_OP_LINEAR, "avx512vnni", ST_ISA_AVX512VNNI, st_cpu_linear_avx512vnni_takes, st_cpu_linear_avx512vnni},
+    {ST_OP_LINEAR, "avx512vnni_order", ST_ISA_AVX512VNNI, st_cpu_linear_avx512vnni_order_takes,
+     st_cpu_linear_avx512vnni_order},
     {ST_OP_LINEAR, "avx512vnni_q8", ST_ISA_AVX512VNNI, st_cpu_linear_q8_avx512vnni_takes,
      st_cpu_linear_q8_avx512vnni},
+    {ST_OP_LINEAR, "avx512vnni_q8_order", ST_ISA_AVX512VNNI, st_cpu_linear_q8_avx512vnni_order_takes,
+     st_cpu_linear_q8_avx512vnni_order},
 #endif
 #if ST_CPU_ARM
     {ST_OP_EMBED, "neon", ST_ISA_NEON, NULL, st_cpu_embed_neon},
@@ -125,6 +132,7 @@ static sterna_status device_open(int index, const st_device_params *params, st_d
     cpu->base.backend = &st_backend_cpu;
     cpu->n_slot = params->n_thread ? params->n_thread : (int32_t)st_min(st_physical_cores(), ST_MAX_THREAD);
     cpu->isa = st_cpu_isa();
+    cpu->reads_in_order = st_cpu_reads_in_order();
     cpu->abort = params->abort;
     cpu->abort_user = params->abort_user;
     list_names(cpu);

@@ -28,7 +28,8 @@ enum {
     ST_ISA_NEON = 16,      /* NEON of AArch64 */
     ST_ISA_NEONDOT = 32    /* sdot of ARMv8.2, and NEON */
 };
-unsigned st_cpu_isa(void);                                   /* those of this processor that variants use */
+unsigned st_cpu_isa(void);        /* those of this processor that variants use */
+bool st_cpu_reads_in_order(void); /* memory is read fastest from one address up, and without prefetches */
 void st_cpu_describe(char *name, size_t size);               /* the processor's name */
 void st_cpu_isa_text(unsigned isa, char *text, size_t size); /* "avx2 f16c avx_vnni" */
 
@@ -56,6 +57,7 @@ struct st_cpu {
     float *scratch; /* f32 [n_slot][ST_MAX_COLS]; a row between two passes of an op */
     int8_t *packed; /* [ST_CPU_PACKED_BYTES] activations in the order a linear reads them */
     unsigned isa;
+    bool reads_in_order;
     const st_batch *batch; /* of the step that runs */
     sterna_abort_fn abort; /* may be NULL */
     void *abort_user;
@@ -186,6 +188,11 @@ st_cpu_linear st_cpu_linear_open(const st_cpu *cpu, const st_linear_args *args);
 void st_cpu_linear_store(const st_cpu_linear *l, int32_t t, int32_t first, int32_t count, const float *y);
 /* True if the product is too small for threads. */
 bool st_cpu_linear_serial(const st_cpu_linear *l);
+/* Whether variants that read in order take calls: they are chosen by the processor, or forced on any. */
+static inline bool st_cpu_in_order(const st_cpu *cpu)
+{
+    return cpu->reads_in_order || cpu->forced[ST_OP_LINEAR];
+}
 /* Runs fn over n tiles of rows of W, in parallel if the product is worth it. */
 void st_cpu_linear_loop(st_cpu *cpu, const st_cpu_linear *l, int64_t n, st_loop_fn fn, void *context);
 
@@ -286,14 +293,20 @@ void st_cpu_attend_avx512(st_cpu *cpu, const void *args);
 void st_cpu_topk_avx2(st_cpu *cpu, const void *args);
 bool st_cpu_linear_avx2_takes(const st_cpu *cpu, const void *args);
 void st_cpu_linear_avx2(st_cpu *cpu, const void *args);
+bool st_cpu_linear_avx2_order_takes(const st_cpu *cpu, const void *args);
+void st_cpu_linear_avx2_order(st_cpu *cpu, const void *args);
 bool st_cpu_linear_dense_avx2_takes(const st_cpu *cpu, const void *args);
 void st_cpu_linear_dense_avx2(st_cpu *cpu, const void *args);
 bool st_cpu_linear_avxvnni_takes(const st_cpu *cpu, const void *args);
 void st_cpu_linear_avxvnni(st_cpu *cpu, const void *args);
 bool st_cpu_linear_avx512vnni_takes(const st_cpu *cpu, const void *args);
 void st_cpu_linear_avx512vnni(st_cpu *cpu, const void *args);
+bool st_cpu_linear_avx512vnni_order_takes(const st_cpu *cpu, const void *args);
+void st_cpu_linear_avx512vnni_order(st_cpu *cpu, const void *args);
 bool st_cpu_linear_q8_avx2_takes(const st_cpu *cpu, const void *args);
 void st_cpu_linear_q8_avx2(st_cpu *cpu, const void *args);
+bool st_cpu_linear_q8_avx2_order_takes(const st_cpu *cpu, const void *args);
+void st_cpu_linear_q8_avx2_order(st_cpu *cpu, const void *args);
 bool st_cpu_linear_float_avx2_takes(const st_cpu *cpu, const void *args);
 void st_cpu_linear_float_avx2(st_cpu *cpu, const void *args);
 bool st_cpu_linear_dense_avx512_takes(const st_cpu *cpu, const void *args);
@@ -302,6 +315,8 @@ bool st_cpu_linear_float_avx512_takes(const st_cpu *cpu, const void *args);
 void st_cpu_linear_float_avx512(st_cpu *cpu, const void *args);
 bool st_cpu_linear_q8_avx512vnni_takes(const st_cpu *cpu, const void *args);
 void st_cpu_linear_q8_avx512vnni(st_cpu *cpu, const void *args);
+bool st_cpu_linear_q8_avx512vnni_order_takes(const st_cpu *cpu, const void *args);
+void st_cpu_linear_q8_avx512vnni_order(st_cpu *cpu, const void *args);
 
 void st_cpu_embed_neon(st_cpu *cpu, const void *args);
 void st_cpu_norm_neon(st_cpu *cpu, const void *args);

@@ -43,6 +43,14 @@ unsigned st_cpu_isa(void)
     return isa;
 }
 
+/* Measured on a Zen 4 with 2 threads: 26 GB/s from four streams with prefetches, 32 in order without. Intel's
+ * (Sapphire Rapids) is the other way round. */
+bool st_cpu_reads_in_order(void)
+{
+    unsigned last, word[3];
+    return __get_cpuid(0, &last, &word[0], &word[2], &word[1]) && memcmp(word, "AuthenticAMD", 12) == 0;
+}
+
 /* The brand string: 48 bytes in leaves 0x80000002 ... 4, padded with blanks on either side. */
 static bool brand(char text[49])
 {
@@ -70,6 +78,11 @@ unsigned st_cpu_isa(void)
     return 0;
 }
 #endif
+
+bool st_cpu_reads_in_order(void)
+{
+    return false;
+}
 
 static bool brand(char text[49])
 {

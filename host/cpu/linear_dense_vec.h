@@ -15,7 +15,8 @@ enum {
     MOST_SUMS = 24, /* of them and of lanes, in registers */
     MOST_SLICES = VEC == 16 ? 4 : 16,
     BLOCK = 8,   /* rows of W that meet a slice of input while that is in the first-level cache */
-    AHEAD = 4096 /* a single row of input: weights are fetched so many bytes before they are used */
+    AHEAD = 4096 /* a single row of input: weights are fetched so many bytes before they are used, unless the
+                    processor does so better (1.5 times as fast on a Zen 4) */
 };
 
 /* Vectors of lanes in a slice: at most 24 sums of 32 registers, 12 of 16. */
@@ -27,6 +28,7 @@ typedef struct dense {
     float *packed; /* f32 [n_row][cols rounded up to 256], in the order of slice() */
     size_t padded; /* cols rounded up to 256 */
     int32_t first, n_row;
+    bool in_order; /* cpu->reads_in_order */
 } dense;
 
 /* Bytes of 256 columns. */
@@ -55,8 +57,8 @@ INLINE vec weights(const unsigned char *at, size_t first, size_t more, const st_
 }
 
 /* out[t]: the lanes of slice number `first` for input row t, folded to one vector. x is packed, or for one
- * row the row itself. What is `ahead` is fetched, as many bytes as the slice has. n_row and type are
- * constants where this is inlined. */
+ * row the row itself. What is `ahead`, if not 0, is fetched, as many bytes as the slice has. n_row and type
+ * are constants where this is inlined. */
 INLINE void slice(const unsigned char *row, uintptr_t ahead, const float *x, size_t cols, size_t first,
                   const int n_row, const st_type type, vec *out)
 {
@@ -72,8 +74,9 @@ INLINE void slice(const unsigned char *row, uintptr_t ahead, const float *x, siz
     }
     size_t k = lead, last = cols / ST_LANES * ST_LANES;
     x += n_row == 1 ? k : 0;
+    const bool fetches = ahead != 0;
     for (; k < last; k += ST_LANES, x += x_next, row += lane_bytes(type), ahead += share) {
-        for (size_t line = 0; line < share; line += 64)
+        for (size_t line = 0; fetches && line < share; line += 64)
             fetch_near(ahead + line);
         UNROLL for (int v = 0; v < n_vec; v++)
         {
@@ -131,7 +134,8 @@ static void pack(const dense *d, int32_t t, int n_row, float *to)
 }
 
 /* Outputs of rows r ... r + n - 1 (n <= BLOCK) of W for input rows t ... t + n_row - 1. */
-INLINE void block(const dense *d, int32_t r, int32_t n, int32_t t, const int n_row, const st_type type)
+INLINE void block(const dense *d, int32_t r, int32_t n, int32_t t, const int n_row, const bool fetches,
+                  const st_type type)
 {
     const st_cpu_linear *l = d->l;
     const st_cpu_weight *w = l->weight;
@@ -143,8 +147,10 @@ INLINE void block(const dense *d, int32_t r, int32_t n, int32_t t, const int n_r
         for (int32_t i = 0; i < n; i++) {
             const unsigned char *row = w->data + (size_t)(r + i) * w->row_bytes;
             uintptr_t ahead = (uintptr_t)row + w->row_bytes * s / n_slice;
-            if (t == d->first)
-                ahead += n_row == 1 ? AHEAD : BLOCK * w->row_bytes;
+            if (n_row == 1)
+                ahead = fetches ? (uintptr_t)row + AHEAD : 0;
+            else if (t == d->first)
+                ahead += BLOCK * w->row_bytes;
             slice(row, ahead, x, cols, s, n_row, type, part[i][s]);
         }
         x += n_row == 1 ? 0 : (size_t)n_row * d->padded / n_slice;
@@ -176,19 +182,22 @@ INLINE void blocks(const dense *d, int32_t first, int32_t count, const st_type t
             n_row = share(last - t);
             switch (n_row) {
             case 6:
-                block(d, r, n, t, 6, type);
+                block(d, r, n, t, 6, true, type);
                 break;
             case 4:
-                block(d, r, n, t, 4, type);
+                block(d, r, n, t, 4, true, type);
                 break;
             case 3:
-                block(d, r, n, t, 3, type);
+                block(d, r, n, t, 3, true, type);
                 break;
             case 2:
-                block(d, r, n, t, 2, type);
+                block(d, r, n, t, 2, true, type);
                 break;
             default:
-                block(d, r, n, t, 1, type);
+                if (d->in_order)
+                    block(d, r, n, t, 1, false, type);
+                else
+                    block(d, r, n, t, 1, true, type);
                 break;
             }
         }
@@ -224,7 +233,10 @@ static bool takes(const void *args)
 static void run(st_cpu *cpu, const void *args)
 {
     st_cpu_linear l = st_cpu_linear_open(cpu, args);
-    dense d = {&l, cpu->scratch, st_align_up((size_t)l.weight->base.cols, ST_LANES), 0, 0};
+    dense d = {.l = &l,
+               .packed = cpu->scratch,
+               .padded = st_align_up((size_t)l.weight->base.cols, ST_LANES),
+               .in_order = cpu->reads_in_order};
     int32_t fit = (int32_t)((size_t)cpu->n_slot * ST_MAX_COLS / d.padded);
     fit = fit > MOST_ROWS ? fit / MOST_ROWS * MOST_ROWS : fit;
     for (; d.first < l.n_row; d.first += d.n_row) {

@@ -32,6 +32,16 @@ void st_cpu_linear_q8_avx2(st_cpu *cpu, const void *args)
 {
     run(cpu, args);
 }
+
+bool st_cpu_linear_q8_avx2_order_takes(const st_cpu *cpu, const void *args)
+{
+    return takes_in_order(cpu, args);
+}
+
+void st_cpu_linear_q8_avx2_order(st_cpu *cpu, const void *args)
+{
+    run_in_order(cpu, args);
+}
 #else
 typedef int empty_translation_unit;
 #endif

@@ -12,7 +12,12 @@ INLINE ivec weights(ivec w)
 INLINE ivec dot(ivec sum, ivec w, ivec plus_128, ivec act)
 {
     (void)w;
+#if defined(__GNUC__) && !defined(__clang__)
+    __asm__("vpdpbusd\t%2, %1, %0" : "+v"(sum) : "v"(plus_128), "v"(act)); /* as in linear_avx512vnni.c */
+    return sum;
+#else
     return _mm512_dpbusd_epi32(sum, plus_128, act);
+#endif
 }
 
 INLINE ivec plain_sum(ivec isum, int32_t sum)
@@ -31,6 +36,16 @@ bool st_cpu_linear_q8_avx512vnni_takes(const st_cpu *cpu, const void *args)
 void st_cpu_linear_q8_avx512vnni(st_cpu *cpu, const void *args)
 {
     run(cpu, args);
+}
+
+bool st_cpu_linear_q8_avx512vnni_order_takes(const st_cpu *cpu, const void *args)
+{
+    return takes_in_order(cpu, args);
+}
+
+void st_cpu_linear_q8_avx512vnni_order(st_cpu *cpu, const void *args)
+{
+    run_in_order(cpu, args);
 }
 #else
 typedef int empty_translation_unit;

@@ -16,6 +16,7 @@ enum {
     MOST_ROWS = VEC == 16 ? 12 : 4, /* 24 sums of 32 registers, 8 of 16 */
     MOST_SUMS = 2 * MOST_ROWS,
     WIDE_ROWS = MOST_SUMS / MOST_VECS, /* up to so many rows meet four vectors */
+    ORDER_ROWS = 2,                    /* or those of a tile, where tiles are read in order */
     CHAINS = VEC == 16 ? 16 : 8, /* sums are split in parts up to so many: additions have a latency of 5 */
     /* What is read once is fetched so many bytes ahead, to the first-level cache and to the second, as in
      * linear_ternary.h: a head of 128256 x 2560 is read at 97 % of the bandwidth. */
@@ -25,7 +26,8 @@ enum {
 
 /* The vectors of outputs that are computed at once. */
 typedef struct block {
-    int n_vec;                             /* 2 or 4 */
+    int n_vec;                             /* 2 or 4, or those of a tile */
+    bool in_order;                         /* nothing is fetched */
     int32_t tile[MOST_VECS];               /* -1: a repetition, which is not stored */
     const unsigned char *code[MOST_VECS];  /* of the tile */
     const unsigned char *fetch[MOST_VECS]; /* what to fetch meanwhile, a line for each line of code */
@@ -42,7 +44,7 @@ INLINE ivec spread(const int8_t *q)
 /* Integer sums of n_step steps (a multiple of 8, or the last segment: of 4) from byte `at` of the tiles on,
  * for n_vec vectors of outputs and n_row packed rows. */
 INLINE void sums(const block *b, size_t at, const int8_t *q, int32_t n_step, const int n_vec, const int n_row,
-                 ivec *out)
+                 const bool fetches, ivec *out)
 {
     const int n_chain = 4 * n_vec * n_row <= CHAINS ? 4 : 2 * n_vec * n_row <= CHAINS ? 2 : 1;
     ivec acc[MOST_SUMS > CHAINS ? MOST_SUMS : CHAINS];
@@ -59,9 +61,9 @@ INLINE void sums(const block *b, size_t at, const int8_t *q, int32_t n_step, con
                 size_t line = at + (size_t)c * ST_CPU_STEP_BYTES;
                 w[v] = ivec_load(b->code[v] + line);
                 u[v] = weights(w[v]);
-                if (v % TILE_VECS == 0)
+                if (fetches && v % TILE_VECS == 0)
                     fetch_far((uintptr_t)b->fetch[v] + line);
-                if (v % TILE_VECS == 0 && n_vec == MOST_VECS)
+                if (fetches && v % TILE_VECS == 0 && n_vec == MOST_VECS)
                     fetch_near((uintptr_t)b->code[v] + line + NEAR);
             }
             UNROLL for (int t = 0; t < n_row; t++)
@@ -94,8 +96,15 @@ static NOINLINE void block_sums(const block *b, size_t at, const int8_t *q, int3
 {
 #define CASE(n_vec, n_row)                                                                                   \
     case 16 * n_vec + n_row:                                                                                 \
-        sums(b, at, q, n_step, n_vec, n_row, out);                                                           \
+        sums(b, at, q, n_step, n_vec, n_row, true, out);                                                     \
         break;
+    if (b->in_order) {
+        if (n_row == 1)
+            sums(b, at, q, n_step, TILE_VECS, 1, false, out);
+        else
+            sums(b, at, q, n_step, TILE_VECS, 2, false, out);
+        return;
+    }
     switch (16 * b->n_vec + n_row) {
         CASE(4, 1)
         CASE(4, 2)
@@ -221,6 +230,18 @@ static void stream_tiles(void *context, int64_t first, int64_t count)
     }
 }
 
+/* One or two rows, where the processor foresees what is read next: one tile after the other. */
+static inline void ordered_tiles(void *context, int64_t first, int64_t count)
+{
+    const row_groups *g = context;
+    block b = {.n_vec = TILE_VECS, .in_order = true};
+    for (int64_t tile = first; tile < first + count; tile++) {
+        for (int v = 0; v < TILE_VECS; v++)
+            set_vector(&b, g->l->weight, v, tile, true);
+        outputs(g->l, &b, g->packed ? group_packed(g, 0) : g->l->q.code, g->first, g->n_row);
+    }
+}
+
 /* Several groups of rows, which meet two vectors of outputs one after the other. With the first two of them a
  * tile each of the next vectors comes to the second-level cache. */
 static void share_tiles(void *context, int64_t first, int64_t count)
@@ -244,6 +265,19 @@ static bool takes(const void *args)
 {
     const st_linear_args *a = args;
     return a->quant && a->weight->type == ST_Q8 && st_cpu_is_tiled((const st_cpu_weight *)a->weight);
+}
+
+static inline bool takes_in_order(const st_cpu *cpu, const void *args)
+{
+    const st_linear_args *a = args;
+    return takes(args) && st_cpu_row_count(cpu, a->rows) <= ORDER_ROWS && st_cpu_in_order(cpu);
+}
+
+static inline void run_in_order(st_cpu *cpu, const void *args)
+{
+    st_cpu_linear l = st_cpu_linear_open(cpu, args);
+    row_groups g = group_rows(cpu, &l, 0, 4 * (size_t)l.weight->n_step, ORDER_ROWS, l.n_row > 1);
+    st_cpu_linear_loop(cpu, &l, l.weight->n_tile, ordered_tiles, &g);
 }
 
 static void run(st_cpu *cpu, const void *args)

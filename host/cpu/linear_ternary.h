@@ -11,7 +11,8 @@
  *
  * A block is two vectors of outputs. It meets up to ROWS rows of activations at a time, all sums in
  * registers. Up to that many rows the codes are decoded in registers ("direct"); with more rows they are
- * decoded once to bytes in the thread's scratch, which all rows then meet. */
+ * decoded once to bytes in the thread's scratch, which all rows then meet. One or two rows, where memory is
+ * the limit, meet two blocks at once, or (run_in_order) one tile after the other. */
 #ifndef ST_CPU_LINEAR_TERNARY_H
 #define ST_CPU_LINEAR_TERNARY_H
 
@@ -39,8 +40,10 @@ enum {
     TILE_VECS = ST_CPU_STEP_BYTES / VEC_BYTES,
     BLOCK_TILES = 2 / TILE_VECS,
     ROWS = ST_LINEAR_ROWS,
-    STRIDED = 4, /* up to so many rows are read in place; more are packed first */
-    DUAL = 2,    /* up to so many rows meet two blocks at once: more streams are faster */
+    STRIDED = 4,       /* up to so many rows are read in place; more are packed first */
+    ORDER_COLS = 4096, /* more columns of activations do not stay in the first-level cache beside a tile */
+    FEW = 2, /* up to so many rows meet STREAM_VECS vectors of outputs at once, or those of a tile */
+    STREAM_VECS = 4,
     /* Codes are fetched to the second-level cache FAR bytes before they are used and to the first NEAR. */
     NEAR = 1024,
     FAR = 4096
@@ -52,11 +55,11 @@ typedef struct acts {
     size_t row, quad;
 } acts;
 
-/* Where the codes of one or two blocks are, from some step on. */
+/* Where the codes of some vectors of outputs are, from some step on. */
 typedef struct codes {
-    const unsigned char *at[4]; /* of each vector */
-    int32_t left;               /* steps until the tiles end */
-    size_t skip;                /* from the end of a tile to the next tile of its stream */
+    const unsigned char *at[STREAM_VECS];
+    int32_t left; /* steps until the tiles end */
+    size_t skip;  /* from the end of a tile to the next tile of its stream */
 } codes;
 
 typedef vec sums[ROWS][2];
@@ -77,54 +80,57 @@ INLINE void fetch_both(const unsigned char *at, size_t near, size_t far)
 }
 
 /* n_class accumulators per output: field f goes to number f % n_class, times 4 to that power. Sums of row t
- * and block b go to out[b * n_row + t]. */
-INLINE void direct(codes c, acts q, int32_t n_step, const int n_block, const int n_row, const int n_class,
-                   sums out)
+ * and vector v go to out[v / 2 * n_row + t][v % 2]. */
+INLINE void direct(codes c, acts q, int32_t n_step, const int n_vec, const int n_row, const int n_class,
+                   const bool fetches, sums out)
 {
-    vec acc[4 * ROWS][2];
-    UNROLL for (int i = 0; i < n_block * n_row * n_class; i++) acc[i][0] = acc[i][1] = vec_zero();
+    const int in_pair = n_vec == 1 ? 1 : 2;
+    vec acc[8 * ROWS];
+    UNROLL for (int i = 0; i < n_vec * n_row * n_class; i++) acc[i] = vec_zero();
     const int8_t *code = q.code;
     /* more rows are always packed: constants */
     const size_t row = n_row > STRIDED ? 4 : q.row, quad = n_row > STRIDED ? 4 * (size_t)n_row : q.quad;
     size_t near = ahead_of(&c, NEAR), far = ahead_of(&c, FAR), at = 0;
     for (int32_t step = 0; step < n_step; step++, at += ST_CPU_STEP_BYTES, code += 4 * quad) {
-        vec x[4];
-        UNROLL for (int v = 0; v < 2 * n_block; v++)
+        vec x[STREAM_VECS];
+        UNROLL for (int v = 0; v < n_vec; v++)
         {
             x[v] = vec_load(c.at[v] + at);
-            if (v % TILE_VECS == 0)
+            if (fetches && v % TILE_VECS == 0)
                 fetch_both(c.at[v] + at, near, far);
         }
         near += step == c.left - NEAR / ST_CPU_STEP_BYTES ? c.skip : 0;
         far += step == c.left - FAR / ST_CPU_STEP_BYTES ? c.skip : 0;
         UNROLL for (int f = 0; f < 4; f++)
         {
-            if (n_row > DUAL)
+            if (n_row > FEW)
                 LOADS_STAY;
             const vec mask = vec_spread_byte((char)(3 << 2 * (f % n_class)));
-            UNROLL for (int b = 0; b < n_block; b++)
+            UNROLL for (int first = 0; first < n_vec; first += 2)
             {
-                vec u0 = vec_and(x[2 * b], mask), u1 = vec_and(x[2 * b + 1], mask);
+                vec u[2];
+                UNROLL for (int v = 0; v < in_pair; v++) u[v] = vec_and(x[first + v], mask);
                 UNROLL for (int t = 0; t < n_row; t++)
                 {
                     vec a = vec_spread(code + (size_t)t * row + (size_t)f * quad);
-                    int i = (b * n_row + t) * n_class + f % n_class;
-                    acc[i][0] = vec_dot(acc[i][0], u0, a);
-                    acc[i][1] = vec_dot(acc[i][1], u1, a);
+                    UNROLL for (int v = 0; v < in_pair; v++)
+                    {
+                        vec *sum = &acc[((first + v) * n_row + t) * n_class + f % n_class];
+                        *sum = vec_dot(*sum, u[v], a);
+                    }
                 }
-                if (f % n_class == n_class - 1) {
-                    x[2 * b] = vec_shift_right(x[2 * b], 2 * n_class);
-                    x[2 * b + 1] = vec_shift_right(x[2 * b + 1], 2 * n_class);
-                }
+                if (f % n_class == n_class - 1)
+                    UNROLL for (int v = first; v < first + in_pair; v++) x[v] =
+                        vec_shift_right(x[v], 2 * n_class);
             }
         }
     }
-    UNROLL for (int t = 0; t < n_block * n_row; t++) UNROLL for (int v = 0; v < 2; v++)
+    UNROLL for (int v = 0; v < n_vec; v++) UNROLL for (int t = 0; t < n_row; t++)
     {
-        vec sum = acc[t * n_class][v];
-        UNROLL for (int i = 1; i < n_class; i++) sum =
-            vec_add(sum, vec_halve(acc[t * n_class + i][v], 2 * i));
-        out[t][v] = sum;
+        const vec *of = &acc[(v * n_row + t) * n_class];
+        vec sum = of[0];
+        UNROLL for (int i = 1; i < n_class; i++) sum = vec_add(sum, vec_halve(of[i], 2 * i));
+        out[v / 2 * n_row + t][v % 2] = sum;
     }
 }
 
@@ -187,17 +193,25 @@ INLINE void decoded(const unsigned char *byte, acts q, int32_t n_step, const uns
 
 static void dot_direct(codes c, acts q, int32_t n_step, int n_row, sums out)
 {
-#define CALL(n) direct(c, q, n_step, 1, n, CLASSES(n), out)
+#define CALL(n) direct(c, q, n_step, 2, n, CLASSES(n), true, out)
     FOR_ROWS(n_row, CALL)
 #undef CALL
 }
 
-static void dot_dual(codes c, acts q, int32_t n_step, int n_row, sums out)
+static void dot_streams(codes c, acts q, int32_t n_step, int n_row, sums out)
 {
     if (n_row == 1)
-        direct(c, q, n_step, 2, 1, CLASSES(2), out);
+        direct(c, q, n_step, STREAM_VECS, 1, CLASSES(2), true, out);
     else
-        direct(c, q, n_step, 2, 2, CLASSES(4), out);
+        direct(c, q, n_step, STREAM_VECS, 2, CLASSES(4), true, out);
+}
+
+static inline void dot_tile(codes c, acts q, int32_t n_step, int n_row, sums out)
+{
+    if (n_row == 1)
+        direct(c, q, n_step, TILE_VECS, 1, CLASSES(1), false, out);
+    else
+        direct(c, q, n_step, TILE_VECS, 2, CLASSES(2), false, out);
 }
 
 static void dot_decoded(const unsigned char *byte, acts q, int32_t n_step, const unsigned char *fetch,
@@ -227,25 +241,26 @@ static acts group_acts(const row_groups *g, int32_t group)
 
 /* ---- from sums to outputs ---- */
 
-static int32_t vector_tile(const st_cpu_weight *w, int32_t block, int v)
+static int32_t vector_tile(const st_cpu_weight *w, int32_t vector)
 {
-    return (int32_t)st_min(block * BLOCK_TILES + v / TILE_VECS, w->n_tile - 1);
+    return (int32_t)st_min(vector / TILE_VECS, w->n_tile - 1);
 }
 
-/* Adds segment s of n_row rows from t. */
-static void fold(const st_cpu_linear *l, int32_t block, int32_t t, int n_row, int32_t s, sums isum,
-                 outputs part, outputs y)
+/* Adds segment s of n_row rows from t to n_vec (at most 2) vectors of outputs. */
+static NOINLINE void fold(const st_cpu_linear *l, int32_t first, int n_vec, int32_t t, int n_row, int32_t s,
+                          sums isum, outputs part, outputs y)
 {
     int32_t end = (s + 1) * l->segment;
     bool ends = s + 1 == l->n_segment || end % ST_K_BLOCK == 0;
     real scale[2];
-    for (int v = 0; v < 2; v++)
-        scale[v] = real_scales(l->weight, vector_tile(l->weight, block, v), s / l->per_weight, v % TILE_VECS);
+    for (int v = 0; v < n_vec; v++)
+        scale[v] = real_scales(l->weight, vector_tile(l->weight, first + v), s / l->per_weight,
+                               (first + v) % TILE_VECS);
     for (int i = 0; i < n_row; i++) {
         size_t row = (size_t)(t + i);
         vec sum = vec_spread(&l->q.sum[row * (size_t)l->q.n_sum + (size_t)s]);
         real scale_a = real_spread(l->q.scale[row * (size_t)l->q.n_scale + (size_t)(s / l->per_act)]);
-        for (int v = 0; v < 2; v++) {
+        for (int v = 0; v < n_vec; v++) {
             real term = real_mul(real_from(vec_sub(isum[i][v], sum)), real_mul(scale[v], scale_a));
             if (l->n_segment == 1) {
                 y[i][v] = term;
@@ -273,11 +288,11 @@ static real finish(const st_cpu_linear *l, int32_t first, const float *dst, real
     return y;
 }
 
-static void store(const st_cpu_linear *l, int32_t block, int32_t t, int n_row, outputs y)
+static void store(const st_cpu_linear *l, int32_t vector, int n_vec, int32_t t, int n_row, outputs y)
 {
     const st_cpu_weight *w = l->weight;
-    for (int v = 0; v < 2; v++) {
-        int32_t first = block * BLOCK_TILES * ST_CPU_TILE + v * VEC_LANES;
+    for (int v = 0; v < n_vec; v++) {
+        int32_t first = (vector + v) * VEC_LANES;
         int32_t count = (int32_t)st_min(VEC_LANES, w->base.rows - first);
         for (int i = 0; i < n_row && count > 0; i++) {
             float *dst = l->dst + (size_t)(t + i) * (size_t)l->args->stride + first;
@@ -294,26 +309,28 @@ static void store(const st_cpu_linear *l, int32_t block, int32_t t, int n_row, o
 
 /* ---- blocks ---- */
 
-static codes block_codes(const st_cpu_weight *w, int32_t block, int32_t n_block, int32_t step)
+static codes codes_at(const st_cpu_weight *w, int32_t first, int n_vec, int32_t step)
 {
-    codes c = {.left = w->n_step - step, .skip = (size_t)(n_block * BLOCK_TILES - 1) * w->row_bytes};
-    for (int v = 0; v < 2 * n_block; v++)
-        c.at[v] = w->data + (size_t)vector_tile(w, block, v) * w->row_bytes +
-                  (size_t)step * ST_CPU_STEP_BYTES + (size_t)(v % TILE_VECS * VEC_BYTES);
+    codes c = {.left = w->n_step - step, .skip = (size_t)(n_vec / TILE_VECS - 1) * w->row_bytes};
+    for (int v = 0; v < n_vec; v++)
+        c.at[v] = w->data + (size_t)vector_tile(w, first + v) * w->row_bytes +
+                  (size_t)step * ST_CPU_STEP_BYTES + (size_t)((first + v) % TILE_VECS * VEC_BYTES);
     return c;
 }
 
-/* n_block blocks (two only for DUAL rows or fewer) meet one group of rows; `byte`: the decoded block, or
- * NULL.
- */
-static void block_group(const work *w, int32_t block, int32_t n_block, int32_t group,
-                        const unsigned char *byte, const unsigned char *fetch)
+typedef void (*dot_fn)(codes c, acts q, int32_t n_step, int n_row, sums out);
+
+/* n_vec vectors of outputs from `first` on meet one group of rows. Their codes are read by `dot`, or stand
+ * decoded in `byte`. */
+static void meet(const work *w, int32_t first, int n_vec, int32_t group, dot_fn dot,
+                 const unsigned char *byte, const unsigned char *fetch)
 {
     const st_cpu_linear *l = w->l;
     acts q = group_acts(&w->rows, group);
     int32_t t = group_row(&w->rows, group), n = group_count(&w->rows, group);
+    int n_pair = (n_vec + 1) / 2, in_pair = n_vec > 1 ? 2 : 1;
     outputs part, y;
-    for (int i = 0; i < n * n_block; i++)
+    for (int i = 0; i < n * n_pair; i++)
         part[i][0] = part[i][1] = y[i][0] = y[i][1] = real_zero();
     for (int32_t s = 0, step = 0; s < l->n_segment; s++) {
         int32_t left = l->weight->n_step - step;
@@ -323,16 +340,14 @@ static void block_group(const work *w, int32_t block, int32_t n_block, int32_t g
         if (byte)
             dot_decoded(byte + (size_t)(8 * step) * VEC_BYTES, here, n_step,
                         fetch + (size_t)step * ST_CPU_STEP_BYTES, n, isum);
-        else if (n_block == 1)
-            dot_direct(block_codes(l->weight, block, 1, step), here, n_step, n, isum);
         else
-            dot_dual(block_codes(l->weight, block, 2, step), here, n_step, n, isum);
-        for (int32_t b = 0; b < n_block; b++)
-            fold(l, block + b, t, n, s, isum + b * n, part + b * n, y + b * n);
+            dot(codes_at(l->weight, first, n_vec, step), here, n_step, n, isum);
+        for (int p = 0; p < n_pair; p++)
+            fold(l, first + 2 * p, in_pair, t, n, s, isum + p * n, part + p * n, y + p * n);
         step += n_step;
     }
-    for (int32_t b = 0; b < n_block; b++)
-        store(l, block + b, t, n, y + b * n);
+    for (int p = 0; p < n_pair; p++)
+        store(l, first + 2 * p, in_pair, t, n, y + p * n);
 }
 
 static void direct_blocks(void *context, int64_t first, int64_t count)
@@ -340,20 +355,30 @@ static void direct_blocks(void *context, int64_t first, int64_t count)
     const work *w = context;
     for (int32_t block = (int32_t)first; block < first + count; block++)
         for (int32_t group = 0; group < w->rows.n_group; group++)
-            block_group(w, block, 1, group, NULL, NULL);
+            meet(w, 2 * block, 2, group, dot_direct, NULL, NULL);
 }
 
-static void dual_blocks(void *context, int64_t first, int64_t count)
+static void streams(void *context, int64_t first, int64_t count)
 {
     const work *w = context;
-    int32_t n_block = (int32_t)st_ceil_div(w->l->weight->n_tile, BLOCK_TILES);
-    for (int32_t block = 2 * (int32_t)first; block < 2 * (first + count); block += 2)
-        block_group(w, block, (int32_t)st_min(2, n_block - block), 0, NULL, NULL);
+    int32_t n_vec = w->l->weight->n_tile * TILE_VECS;
+    for (int32_t at = STREAM_VECS * (int32_t)first; at < STREAM_VECS * (first + count); at += STREAM_VECS)
+        if (n_vec - at > 2)
+            meet(w, at, STREAM_VECS, 0, dot_streams, NULL, NULL);
+        else
+            meet(w, at, 2, 0, dot_direct, NULL, NULL);
+}
+
+static inline void tiles(void *context, int64_t first, int64_t count)
+{
+    const work *w = context;
+    for (int32_t tile = (int32_t)first; tile < first + count; tile++)
+        meet(w, tile * TILE_VECS, TILE_VECS, 0, dot_tile, NULL, NULL);
 }
 
 static void decode(const st_cpu_weight *w, int32_t block, unsigned char *byte)
 {
-    codes c = block_codes(w, block, 1, 0);
+    codes c = codes_at(w, 2 * block, 2, 0);
     const vec mask = vec_spread_byte(3);
     for (int32_t step = 0; step < w->n_step; step++)
         for (int v = 0; v < 2; v++) {
@@ -382,9 +407,9 @@ static void decoded_blocks(void *context, int64_t slot, int64_t count)
         for (int32_t group = 0; group < w->rows.n_group; group++) {
             const unsigned char *fetch = byte; /* what is there costs nothing, and a branch much in clang */
             if (next < n_block && group < BLOCK_TILES)
-                fetch =
-                    weight->data + (size_t)vector_tile(weight, next, group * TILE_VECS) * weight->row_bytes;
-            block_group(w, block, 1, group, byte, fetch);
+                fetch = weight->data +
+                        (size_t)vector_tile(weight, 2 * next + group * TILE_VECS) * weight->row_bytes;
+            meet(w, 2 * block, 2, group, NULL, byte, fetch);
         }
         block = next;
     }
@@ -395,6 +420,20 @@ static void decoded_blocks(void *context, int64_t slot, int64_t count)
 static bool takes(const st_linear_args *a)
 {
     return a->quant && a->weight->type == ST_TERNARY;
+}
+
+static inline bool takes_in_order(const st_cpu *cpu, const st_linear_args *a)
+{
+    return takes(a) && a->weight->cols <= ORDER_COLS && st_cpu_row_count(cpu, a->rows) <= FEW &&
+           st_cpu_in_order(cpu);
+}
+
+static inline void run_in_order(st_cpu *cpu, const st_linear_args *args)
+{
+    st_cpu_linear l = st_cpu_linear_open(cpu, args);
+    work w = {.l = &l, .cpu = cpu};
+    w.rows = group_rows(cpu, &l, 0, (size_t)l.weight->n_step * ST_CPU_STEP, FEW, false);
+    st_cpu_linear_loop(cpu, &l, l.weight->n_tile, tiles, &w);
 }
 
 static void run(st_cpu *cpu, const st_linear_args *args)
@@ -410,8 +449,8 @@ static void run(st_cpu *cpu, const st_linear_args *args)
         w.rows = group_rows(cpu, &l, first, row, ROWS, l.n_row > STRIDED);
         if (decode_first)
             st_pool_loop(serial ? NULL : cpu->pool, serial ? 1 : cpu->n_slot, 1, decoded_blocks, &w);
-        else if (l.n_row <= DUAL)
-            st_cpu_linear_loop(cpu, &l, st_ceil_div(n_block, 2), dual_blocks, &w);
+        else if (l.n_row <= FEW)
+            st_cpu_linear_loop(cpu, &l, st_ceil_div(n_block, 2), streams, &w);
         else
             st_cpu_linear_loop(cpu, &l, n_block, direct_blocks, &w);
         first += w.rows.n_row;

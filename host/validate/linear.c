@@ -137,6 +137,9 @@ void st_validate_linear(st_suite *suite)
     for (int i = 0; i < st_suite_tile_count(suite, 900); i++)
         one(suite, i, (st_fill)(st_mix(i, 11) % ST_FILL_COUNT), kinds[i % 10].type, kinds[i % 10].int8,
             ST_PICK(rows, i, 5), ST_PICK(outs, i, 6), ST_PICK(cols, i, 7));
+    for (int i = 0; i < st_suite_tile_count(suite, 150); i++) /* what decoding computes most */
+        one(suite, 2000 + i, (st_fill)(st_mix(i, 11) % ST_FILL_COUNT), i % 3 == 2 ? ST_Q8 : ST_TERNARY, true,
+            1 + i % 2, ST_PICK(outs, i, 6), ST_PICK(cols, i, 7));
     static const int32_t wide[] = {21846, 43692, ST_MAX_COLS}; /* beyond what kernels have room to reorder */
     for (int i = 0; i < st_suite_tile_count(suite, 20); i++)
         one(suite, 1000 + i, ST_FILL_UNIFORM, kinds[i % 10].type, kinds[i % 10].int8, 1 + i % 8, 3,
