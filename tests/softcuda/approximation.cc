@@ -1,33 +1,69 @@
-// .approx and .full: any float within the error that the PTX manual documents. The nearest one, unless
+// .approx and .full: any float within the error that the PTX manual states. The nearest one, unless
 // SOFTCUDA_APPROX is the seed of others: whoever needs the same bits on every card must not see a difference.
 #include "tests/softcuda/settings.h"
 #include "tests/softcuda/warp.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <string>
 
 namespace softcuda
 {
 namespace
 {
 
-// The largest error: relative to the result, or absolute, whichever allows more.
+// The largest errors by operand a and result y; roots have no sign.
+double one_ulp(double, double y)
+{
+    return std::ldexp(1, std::ilogb(y) - 23);
+}
+double two_ulp(double, double y)
+{
+    return 2 * one_ulp(0, y);
+}
+double square_root(double, double y)
+{
+    return y * 0x1p-23;
+}
+double reciprocal_root(double, double y)
+{
+    return y * 0x1.125fbep-23; // 2^-22.9
+}
+double logarithm(double a, double y)
+{
+    return 0x1p-22 * (a > 0.5 && a < 2 ? 1 : std::fabs(y));
+}
+double angle(double a, double)
+{
+    constexpr double PI = 3.14159265358979323846;
+    return std::fabs(a) <= 2 * PI     ? 0x1.6a09e6p-21 // 2^-20.5
+           : std::fabs(a) <= 100 * PI ? 0x1.3b2c46p-15 // 2^-14.7
+                                      : 1;             // nothing is promised
+}
+
+// For b above 2^126 this is a * 0: 1 / b is subnormal there.
+double quotient(double a, double b)
+{
+    return std::fabs(b) > 0x1p126 ? a * std::copysign(0, b) : a / b;
+}
+
+// What the manual (PTX ISA 9.1) approximates, how closely, and in which section.
 struct Approximation {
     const char *name;
     double (*exact)(double a, double b);
-    double relative, absolute;
+    double (*error)(double a, double y);
+    bool from_rounded; // the error is counted from the correctly rounded result
 };
-// One or two units in the last place count as their smallest value, 2^-24 a unit.
 const Approximation APPROXIMATIONS[] = {
-    {"rcp", [](double a, double) { return 1 / a; }, 0x1p-24, 0},
-    {"sqrt", [](double a, double) { return std::sqrt(a); }, 0x1p-23, 0},
-    {"rsqrt", [](double a, double) { return 1 / std::sqrt(a); }, 0x1.125fbep-23, 0}, // 2^-22.9
-    {"div", [](double a, double b) { return a / b; }, 0x1p-23, 0},
-    {"ex2", [](double a, double) { return std::exp2(a); }, 0x1.6a09e6p-23, 0},     // 2^-22.5
-    {"lg2", [](double a, double) { return std::log2(a); }, 0x1p-22, 0x1.5191p-23}, // 2^-22.6
-    {"sin", [](double a, double) { return std::sin(a); }, 0, 0x1.6a09e6p-21},      // 2^-20.5
-    {"cos", [](double a, double) { return std::cos(a); }, 0, 0x1.6a09e6p-21},
+    {"div.approx", quotient, two_ulp, false},                                                    // 9.7.3.8
+    {"div.full", [](double a, double b) { return a / b; }, two_ulp, false},                      // 9.7.3.8
+    {"rcp.approx", [](double a, double) { return 1 / a; }, one_ulp, false},                      // 9.7.3.13
+    {"sqrt.approx", [](double a, double) { return std::sqrt(a); }, square_root, false},          // 9.7.3.15
+    {"rsqrt.approx", [](double a, double) { return 1 / std::sqrt(a); }, reciprocal_root, false}, // 9.7.3.16
+    {"sin.approx", [](double a, double) { return std::sin(a); }, angle, false},                  // 9.7.3.18
+    {"cos.approx", [](double a, double) { return std::cos(a); }, angle, false},                  // 9.7.3.19
+    {"lg2.approx", [](double a, double) { return std::log2(a); }, logarithm, false},             // 9.7.3.20
+    {"ex2.approx", [](double a, double) { return std::exp2(a); }, two_ulp, true},                // 9.7.3.21
 };
 
 // -1 ... 1 by the operands' bits: a function, as on a card.
@@ -47,10 +83,10 @@ float approximated(const Approximation &how, float a, float b, uint64_t seed)
     const float nearest = float(exact);
     if (seed == 0 || !std::isfinite(nearest) || std::fpclassify(nearest) != FP_NORMAL)
         return nearest;
-    const double bound = std::max(std::fabs(exact) * how.relative, how.absolute);
-    const float other = float(exact + chosen(a, b, seed) * bound);
+    const double center = how.from_rounded ? double(nearest) : exact, bound = how.error(double(a), center);
+    const float other = float(center + chosen(a, b, seed) * bound);
     // Rounding may have led out of the bound.
-    return std::fabs(double(other) - exact) <= bound ? other : nearest;
+    return std::fabs(double(other) - center) <= bound ? other : nearest;
 }
 
 void run_approximation(Warp &w, const Instruction &in)
@@ -70,10 +106,12 @@ void decode_approximation(Instruction &in)
     accept(in, "approx full");
     if (in.type.kind != Kind::F || in.type.bits != 32)
         return; // refused for its type
+    const std::string name = in.words[0] + (has(in, "full") ? ".full" : ".approx");
     for (const Approximation &how : APPROXIMATIONS)
-        if (in.words[0] == how.name)
+        if (name == how.name) {
             in.mode = int(&how - APPROXIMATIONS);
-    in.run = run_approximation;
+            in.run = run_approximation;
+        }
 }
 
 } // namespace softcuda

@@ -186,9 +186,10 @@ void decode_redux(Instruction &in)
     meeting(in, run_redux, in.slots[2]);
 }
 
-/* mma of bytes, D[M][8] = A[M][K] * B[K][8] + C. With group = lane / 4 and member = lane % 4, register r of a
-   lane holds of A: row group + 8 * (r & 1) for M = 16, columns 4 * member + 16 * (r >> 1) ...+3; of B: column
-   group, rows 4 * member + 16 * r ...+3; of C and D: row group + 8 * (r >> 1), column 2 * member + (r & 1).
+/* mma of bytes, D[M][8] = A[M][K] * B[K][8] + C (PTX ISA 9.1, 9.7.14.5.3, .9 and .10). With group = lane / 4
+   and member = lane % 4, register r of a lane holds of A: row group + 8 * (r & 1) for M = 16, columns 4 *
+   member + 16 * (r >> 1) ...+3; of B: column group, rows 4 * member + 16 * r ...+3; of C and D: row group + 8
+   * (r >> 1), column 2 * member + (r & 1).
  */
 template <class A, class B, int M, int K> void run_mma(Warp &w, const Instruction &in)
 {
@@ -241,8 +242,8 @@ void decode_mma(Instruction &in)
     meeting(in, run, NO_SLOT);
 }
 
-// ldmatrix: lane i of each eight points to a row of 16 bytes; lane l gets pair l % 4 of row l / 4, or the
-// transpose.
+// ldmatrix (PTX ISA 9.1, 9.7.14.5.15): lane i of each eight points to a row of 16 bytes; lane l gets pair l %
+// 4 of row l / 4, or the transpose.
 void run_ldmatrix(Warp &w, const Instruction &in)
 {
     const uint8_t *rows[LANES];

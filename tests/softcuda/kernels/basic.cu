@@ -135,4 +135,6 @@ extern "C" __global__ void approximations(const float *a, float *out, int n)
     asm("sin.approx.f32 %0, %1;" : "=f"(out[5 * n + i]) : "f"(a[i]));
     asm("cos.approx.f32 %0, %1;" : "=f"(out[6 * n + i]) : "f"(a[i]));
     asm("div.full.f32 %0, %1, %2;" : "=f"(out[7 * n + i]) : "f"(a[i]), "f"(3.0f));
+    asm("div.approx.f32 %0, %1, %2;" : "=f"(out[8 * n + i]) : "f"(a[i]), "f"(3.0f));
+    asm("div.approx.f32 %0, %1, %2;" : "=f"(out[9 * n + i]) : "f"(a[i]), "f"(-0x1.8p126f));
 }

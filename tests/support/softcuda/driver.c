@@ -101,3 +101,12 @@ void capture_stderr(void (*body)(void), char *text, size_t size)
     text[fread(text, 1, size - 1, file)] = '\0';
     fclose(file);
 }
+
+uint32_t random_word(void)
+{
+    static uint64_t state = 88172645463325252u;
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (uint32_t)(state >> 16);
+}

@@ -65,3 +65,5 @@ handle kernel(const char *image, const char *name);
 uint64_t device_array(const void *from, size_t bytes);
 // What the library writes to stderr meanwhile.
 void capture_stderr(void (*body)(void), char *text, size_t size);
+// The next of a fixed sequence.
+uint32_t random_word(void);
