@@ -149,6 +149,7 @@ static sterna_status device_open(int index, const st_device_params *params, st_d
         return st_fail(error, STERNA_E_MEMORY, "no host memory for a CUDA device");
     c->base.backend = &st_backend_cuda;
     c->cu = cu;
+    c->strict = params->strict;
     snprintf(c->name, sizeof c->name, "cuda:%d", index);
     sterna_status status = STERNA_OK;
     if (params->trace) {
@@ -209,12 +210,15 @@ static bool fits(const st_cuda *c, const st_cuda_variant *v, const void *args)
     return c->arch >= v->arch && (!v->takes || v->takes(c, args));
 }
 
-/* The forced variant if it takes the call, else the generic one; without force the most special. */
+/* The forced variant if it takes the call, else the generic one, or if strict NULL; without force the most
+ * special. */
 static const st_cuda_variant *choose(const st_cuda *c, st_op op, const void *args)
 {
     const st_cuda_variant *best = NULL, *forced = c->forced[op];
     if (forced && fits(c, forced, args))
         return forced;
+    if (forced && c->strict)
+        return NULL;
     for (int i = 0; i < N_VARIANT; i++) {
         const st_cuda_variant *v = &table[i];
         if (v->op != op || !fits(c, v, args) || (v->pays && !v->pays(c, args)))
@@ -233,6 +237,8 @@ static void run(st_device *dev, st_op op, const void *args)
     if (c->replaying || c->failure.status != STERNA_OK)
         return;
     const st_cuda_variant *variant = choose(c, op, args);
+    if (!variant)
+        return;
     variant->run(c, args);
     if (c->trace)
         st_cuda_trace_op(c, op, variant->name, st_bytes_of(op, args, c->rows));

@@ -93,6 +93,7 @@ typedef struct st_cuda {
     const char *names[ST_OP_COUNT][ST_CUDA_MAX_VARIANT];
     int n_name[ST_OP_COUNT];
     const st_cuda_variant *forced[ST_OP_COUNT];
+    bool strict; /* of the params */
 
     sterna_error failure; /* the first one; status STERNA_OK if none */
     const st_batch *batch;

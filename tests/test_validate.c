@@ -1,3 +1,4 @@
+#include "host/cpu/cpu.h"
 #include "host/validate/validate.h"
 #include "tests/support/fault_backend.h"
 
@@ -136,4 +137,44 @@ Test(validate, shape_and_seed_repeat_a_case)
     cr_assert(shape && sscanf(shape, "--shape %dx%dx%d", &o.shape[0], &o.shape[1], &o.shape[2]) == 3);
     cr_assert_eq(st_validate(&o, &result, &error), STERNA_OK);
     cr_expect_str_eq(result.row[0].where, where);
+}
+
+/* The CPU, whose linears are counted. */
+static st_backend counting;
+static int64_t n_asked, n_ran;
+
+static sterna_status open_counting(int index, const st_device_params *params, st_device **dev,
+                                   sterna_error *error)
+{
+    sterna_status status = st_backend_cpu.open(index, params, dev, error);
+    if (status == STERNA_OK)
+        (*dev)->backend = &counting;
+    return status;
+}
+
+static void counted_linear(st_device *dev, const st_linear_args *args)
+{
+    st_backend_cpu.linear(dev, args);
+    n_asked++;
+    n_ran += st_backend_cpu.trace(dev, NULL, 0); /* of this step, which has no other op */
+}
+
+/* Nothing stands in for a variant that does not take a case: neither its time is spent nor is it counted. */
+Test(validate, what_a_variant_does_not_take_is_not_run)
+{
+    static st_validate_result result;
+    st_validate_options o;
+    st_validate_defaults(&o);
+    counting = st_backend_cpu;
+    counting.open = open_counting;
+    counting.linear = counted_linear;
+    o.backend = &counting;
+    o.op = "linear";
+    o.sample = 8;
+    o.thread_count[0] = 1;
+    sterna_error error;
+    cr_assert_eq(st_validate(&o, &result, &error), STERNA_OK, "%s", error.message);
+    cr_expect_eq(n_ran, result.n_case, "%lld cases, %lld runs", (long long)result.n_case, (long long)n_ran);
+    cr_expect_eq(n_asked - n_ran, result.n_not_applicable);
+    cr_expect(result.n_row == 1 || result.n_not_applicable > 0);
 }

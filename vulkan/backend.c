@@ -133,13 +133,15 @@ static bool fits(const st_vulkan *v, const st_vulkan_variant *variant, const voi
     return exists(v, variant) && (!variant->takes || variant->takes(v, args));
 }
 
-/* The forced variant if it takes the call, else the first that does. Without force, a linear of codes by its
- * number of rows. */
+/* The forced variant if it takes the call, else the first that does, or if strict NULL. Without force, a
+ * linear of codes by its number of rows. */
 static const st_vulkan_variant *choose(const st_vulkan *v, st_op op, const void *args)
 {
     const st_vulkan_variant *forced = v->forced[op];
     if (forced && fits(v, forced, args))
         return forced;
+    if (forced && v->strict)
+        return NULL;
     if (!forced && op == ST_OP_LINEAR && !is_float(v, args)) {
         const st_linear_args *a = args;
         int32_t rows = a->rows == ST_ROWS_TOKEN ? v->batch->n_token : v->batch->n_out;
@@ -158,6 +160,8 @@ static void run(st_device *dev, st_op op, const void *args)
     if (v->replaying || v->failure.status != STERNA_OK)
         return;
     const st_vulkan_variant *variant = choose(v, op, args);
+    if (!variant)
+        return;
     variant->run(v, args);
     if (v->trace)
         st_vulkan_trace_op(v, op, variant->name, st_bytes_of(op, args, v->rows));

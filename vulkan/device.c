@@ -248,6 +248,7 @@ sterna_status st_vulkan_open(int index, const st_device_params *params, st_devic
         return st_fail(error, STERNA_E_MEMORY, "no host memory for a Vulkan device");
     v->base.backend = &st_backend_vulkan;
     v->driver = d;
+    v->strict = params->strict;
     v->physical = d->device[index];
     snprintf(v->name, sizeof v->name, "vulkan:%d", index);
     VkPhysicalDeviceMemoryProperties2 memory = {.sType =

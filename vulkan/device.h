@@ -149,6 +149,7 @@ struct st_vulkan {
     const char *names[ST_OP_COUNT][ST_VULKAN_MAX_VARIANT];
     int n_name[ST_OP_COUNT];
     const st_vulkan_variant *forced[ST_OP_COUNT];
+    bool strict; /* of the params */
 
     const st_batch *batch; /* of the step in progress, else NULL */
     bool replaying;

@@ -59,6 +59,7 @@ typedef enum st_op {
 typedef struct st_device_params {
     int32_t n_thread;      /* CPU backends: 1 ... ST_MAX_THREAD; 0 = physical cores */
     bool trace;            /* keep a row per op of the last step */
+    bool strict;           /* do not run an op, nor trace it, that the variant forced on it does not take */
     bool check;            /* wrap the device in the checking layer (backend.c) */
     sterna_abort_fn abort; /* asked before each op of a step, in the thread that issues them; may be NULL */
     void *abort_user;

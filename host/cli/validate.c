@@ -110,7 +110,8 @@ static void print_table(const st_validate_result *result)
         else
             printf("%" PRIu64 " at %s\n    %s\n    %s\n", r->worst, r->where, r->parameters, r->repeat);
     }
-    printf("%" PRId64 " cases, %" PRId64 " misses\n", result->n_case, result->n_miss);
+    printf("%" PRId64 " cases, %" PRId64 " misses, %" PRId64 " skipped\n", result->n_case, result->n_miss,
+           result->n_not_applicable);
 }
 
 #if STERNA_TEXT
@@ -202,13 +203,13 @@ static const st_option_group groups[] = {{&table, 0}};
 const st_command st_command_validate = {
     .name = "validate",
     .summary = "Compare every variant of a device's ops with the reference, bit for bit.",
-    .notes =
-        "Exits with 1 if any result, input or guard differs. Skipped: the variant was forced, but does not\n"
-        "take that combination. What M, N and K of a shape are depends on the op:\n"
-        "  linear                               rows, outputs, inputs\n"
-        "  norm, norm_quant, glu_norm_quant     rows, 1, columns\n"
-        "  embed, topk                          rows, vocabulary, columns (topk: candidates)\n"
-        "  rope_store, attend                   rows, query heads, dimensions of a head\n",
+    .notes = "Exits with 1 if any result, input or guard differs. Skipped, and not run: the variant does not "
+             "take\n"
+             "that combination. What M, N and K of a shape are depends on the op:\n"
+             "  linear                               rows, outputs, inputs\n"
+             "  norm, norm_quant, glu_norm_quant     rows, 1, columns\n"
+             "  embed, topk                          rows, vocabulary, columns (topk: candidates)\n"
+             "  rope_store, attend                   rows, query heads, dimensions of a head\n",
     .groups = groups,
     .n_group = 1,
     .params_size = sizeof(validate_params),

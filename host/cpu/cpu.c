@@ -133,6 +133,7 @@ static sterna_status device_open(int index, const st_device_params *params, st_d
     cpu->n_slot = params->n_thread ? params->n_thread : (int32_t)st_min(st_physical_cores(), ST_MAX_THREAD);
     cpu->isa = st_cpu_isa();
     cpu->reads_in_order = st_cpu_reads_in_order();
+    cpu->strict = params->strict;
     cpu->abort = params->abort;
     cpu->abort_user = params->abort_user;
     list_names(cpu);
@@ -318,12 +319,15 @@ static bool fits(const st_cpu *cpu, const st_cpu_variant *v, const void *args)
     return (v->isa & ~cpu->isa) == 0 && (!v->takes || v->takes(cpu, args));
 }
 
-/* The forced variant if it takes the call, else the generic one; without force the most special. */
+/* The forced variant if it takes the call, else the generic one, or if strict NULL; without force the most
+ * special. */
 static const st_cpu_variant *choose(const st_cpu *cpu, st_op op, const void *args)
 {
     const st_cpu_variant *best = NULL, *forced = cpu->forced[op];
     if (forced && fits(cpu, forced, args))
         return forced;
+    if (forced && cpu->strict)
+        return NULL;
     for (int i = 0; i < N_VARIANT; i++)
         if (table[i].op == op && fits(cpu, &table[i], args)) {
             best = &table[i];
@@ -340,6 +344,8 @@ static void run(st_cpu *cpu, st_op op, const void *args, uint64_t bytes)
     if (cpu->aborted)
         return;
     const st_cpu_variant *v = choose(cpu, op, args);
+    if (!v)
+        return;
     double start = cpu->trace ? st_seconds() : 0;
     v->run(cpu, args);
     if (cpu->trace && cpu->n_trace < MAX_TRACE)

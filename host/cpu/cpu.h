@@ -63,6 +63,7 @@ struct st_cpu {
     void *abort_user;
     bool aborted;                              /* the step that runs: its further ops do nothing */
     const st_cpu_variant *forced[ST_OP_COUNT]; /* NULL = automatic */
+    bool strict;                               /* of the params */
     const char *name[ST_OP_COUNT][ST_CPU_MAX_VARIANT];
     int n_name[ST_OP_COUNT];
     st_trace_row *trace; /* [ST_CPU_MAX_TRACE], NULL without params.trace */

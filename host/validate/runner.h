@@ -18,7 +18,7 @@ struct st_suite {
     unsigned char *arena;                    /* memory of the current case */
     size_t arena_bytes, arena_used;
     st_case current;
-    st_rig rig;
+    st_rig rig, reference;
     uint64_t stream; /* number of runs: no two steps share a recording */
 };
 

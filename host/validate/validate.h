@@ -1,9 +1,10 @@
 /* The conformance suite: every variant of every op of a device against the device "ref", bit for bit.
  *
  * A case is one call of an op with all its buffers. Its reference is computed once and shared by all variants
- * and thread counts. Outputs start as NaN (the KV cache too), every buffer has guards behind it, and after
- * the call whole buffers are compared, so that a changed input or a stray write is a miss as well. Only rows
- * of padding are left out, which the contract leaves unspecified. */
+ * and thread counts; what a variant does not take is not run on another one in its place. Outputs start as
+ * NaN (the KV cache too), every buffer has guards behind it, and after the call whole buffers are compared,
+ * so that a changed input or a stray write is a miss as well. Only rows of padding are left out, which the
+ * contract leaves unspecified. */
 #ifndef ST_VALIDATE_H
 #define ST_VALIDATE_H
 
@@ -39,7 +40,7 @@ typedef struct st_validate_row {
     st_op op;
     char variant[ST_MAX_NAME];
     int64_t n_case;           /* cases in which this variant ran and was compared, per thread count */
-    int64_t n_not_applicable; /* forced, but its predicate did not take the call */
+    int64_t n_not_applicable; /* cases that its predicate does not take: not run */
     int64_t n_miss;           /* cases that differ from the reference */
     uint64_t worst;           /* largest difference: ulp of f32, or integer */
     char where[160];          /* the worst: plane, row, column, both values */
@@ -51,7 +52,7 @@ enum { ST_VALIDATE_MAX_ROW = 96 };
 typedef struct st_validate_result {
     int n_row;
     st_validate_row row[ST_VALIDATE_MAX_ROW];
-    int64_t n_case, n_miss; /* over all rows */
+    int64_t n_case, n_not_applicable, n_miss; /* over all rows */
 } st_validate_result;
 
 void st_validate_defaults(st_validate_options *options);
