@@ -203,9 +203,8 @@ static const st_option_group groups[] = {{&table, 0}};
 const st_command st_command_validate = {
     .name = "validate",
     .summary = "Compare every variant of a device's ops with the reference, bit for bit.",
-    .notes = "Exits with 1 if any result, input or guard differs. Skipped, and not run: the variant does not "
-             "take\n"
-             "that combination. What M, N and K of a shape are depends on the op:\n"
+    .notes = "Exits with 1 if any result, input or guard differs. Skipped, and not run, is what the variant\n"
+             "does not take. What M, N and K of a shape are depends on the op:\n"
              "  linear                               rows, outputs, inputs\n"
              "  norm, norm_quant, glu_norm_quant     rows, 1, columns\n"
              "  embed, topk                          rows, vocabulary, columns (topk: candidates)\n"

@@ -77,8 +77,8 @@ static st_validate_row *row_of(st_suite *suite, st_op op, const char *variant)
     return row;
 }
 
-/* True if the case's op ran in the last step, by the trace. On the variant that was forced, since a strict
- * device knows no other. */
+/* True if the case's op ran in the last step, by the trace: on the variant that was forced, since a strict
+ * device takes no other. */
 static bool did_run(st_suite *suite, const st_case *c, const char *variant)
 {
     enum { MAX = 16 }; /* a case's step has one or two ops */
@@ -168,6 +168,9 @@ void st_case_end(st_case *c)
         dev->backend->force(dev, c->op, NULL, NULL);
         st_rig_close(&suite->rig);
     }
+    if (!o->variant && !suite->reference.dev)
+        st_suite_fail(suite, STERNA_E_DEVICE, "no variant of %s takes %dx%dx%d (%s)", st_op_name(c->op), c->m,
+                      c->n, c->k, c->parameters);
     st_rig_close(&suite->reference);
 }
 
