@@ -86,14 +86,34 @@ PLANTED_MEETING(lane_is_not_in_its_mask)
 PLANTED_MEETING(barrier_with_a_lane_missing)
 PLANTED_MEETING(matrix_with_a_lane_missing)
 PLANTED_MEETING(rows_with_a_lane_missing)
+PLANTED_MEETING(lanes_have_exited)
+PLANTED_MEETING(matches_any)
+PLANTED_MEETING(matches_all)
+
+// Lanes of the same warp whose numbers are the same after a division by 5.
+static int matching(int thread)
+{
+    int lanes = 0;
+    for (int lane = 0; lane < 32; lane++)
+        if (((thread & ~31) + lane) / 5 == thread / 5)
+            lanes |= (int)(1u << lane);
+    return lanes;
+}
 
 // Without its fault each of them gives the values that lanes in lock step would get.
 Test(softcuda_meeting, values)
 {
-    static const char *const names[] = {"lane_exits_before_the_shuffle", "lane_waits_for_the_block",
-                                        "lanes_wait_for_each_other",     "masks_that_differ",
-                                        "lane_is_not_in_its_mask",       "barrier_with_a_lane_missing",
-                                        "matrix_with_a_lane_missing",    "rows_with_a_lane_missing"};
+    static const char *const names[] = {"lanes_have_exited",
+                                        "lane_exits_before_the_shuffle",
+                                        "lane_waits_for_the_block",
+                                        "matches_any",
+                                        "lanes_wait_for_each_other",
+                                        "masks_that_differ",
+                                        "matches_all",
+                                        "lane_is_not_in_its_mask",
+                                        "barrier_with_a_lane_missing",
+                                        "rows_with_a_lane_missing",
+                                        "matrix_with_a_lane_missing"};
     enum { KERNELS = sizeof names / sizeof names[0], THREADS = 64 };
     for (int check = 0; check < 2; check++) {
         setenv("SOFTCUDA_CHECK", check ? "1" : "0", 1);
@@ -107,8 +127,10 @@ Test(softcuda_meeting, values)
             cr_assert_eq(cu.download(result, out, sizeof result), 0);
             for (int i = 0; i < THREADS; i++) {
                 const int warp = i & ~31, half = i & ~15;
-                const int expected[KERNELS] = {i ^ 5, (int)~0x3ffu,  32 * warp + 496, 16 * half + 120,
-                                               !warp, (i ^ 1) + 100, 16 + i,          warp + i % 32 / 4};
+                const int left = warp ? 10000 + 3200 + 35 : i < 20 ? 10000 + 2000 + 3 : 0;
+                const int expected[KERNELS] = {
+                    left,         i ^ 5, (int)~0x3ffu,  matching(i),       32 * warp + 496, 16 * half + 120,
+                    warp ? 0 : 2, !warp, (i ^ 1) + 100, warp + i % 32 / 4, 16 + i};
                 cr_expect_eq(result[i], expected[k], "%s, check %d, thread %d: %d, not %d", names[k], check,
                              i, result[i], expected[k]);
             }
@@ -130,11 +152,11 @@ Test(softcuda_meeting, report)
 {
     char text[500];
     open_driver();
-    stuck_kernel = kernel("meeting", "lane_exits_before_the_shuffle");
+    stuck_kernel = kernel("meeting", "lane_waits_for_the_block");
     capture_stderr(launch_stuck_kernel, text, sizeof text);
-    // all but lane 7 of the second warp
+    // all but lane 7
     cr_expect(strstr(text, "the mask names lanes 4294967295, here are lanes 4294967167") &&
-                  strstr(text, "shfl.sync"),
+                  strstr(text, "vote.sync"),
               "'%s'", text);
 }
 

@@ -34,9 +34,12 @@ void decode_trap(Instruction &in)
     in.run = run_trap;
 }
 
-// A .sync instruction: run is called with the lanes that its mask names.
-void meeting(Instruction &in, Run run, uint32_t members)
+// A .sync instruction: run is called with the lanes that its mask names. Those that have exited count as
+// there, except where the manual says that none may have.
+enum Exited { ARE_THERE, ARE_MISSING };
+void meeting(Instruction &in, Run run, uint32_t members, Exited exited)
 {
+    in.all_live = exited == ARE_MISSING;
     in.flow = Flow::MEET;
     in.run = run;
     in.members = members;
@@ -53,7 +56,7 @@ void decode_barrier(Instruction &in)
             throw Unsupported("instruction '" + in.text + "': a negated operand");
     accept(in, "sync arrive red warp aligned cta popc and or");
     if (has(in, "warp")) {
-        meeting(in, run_warp_barrier, in.slots[0]);
+        meeting(in, run_warp_barrier, in.slots[0], ARE_MISSING);
         return;
     }
     in.mode = has(in, "arrive") ? BAR_ARRIVE
@@ -110,7 +113,7 @@ void decode_shuffle(Instruction &in)
 {
     accept(in, "sync up down bfly idx");
     in.mode = has(in, "up") ? UP : has(in, "down") ? DOWN : has(in, "bfly") ? BUTTERFLY : INDEX;
-    meeting(in, run_shuffle, in.slots[4]);
+    meeting(in, run_shuffle, in.slots[4], ARE_THERE);
 }
 
 enum Vote { BALLOT, ANY, ALL, UNIFORM };
@@ -128,7 +131,32 @@ void decode_vote(Instruction &in)
 {
     accept(in, "sync ballot any all uni");
     in.mode = has(in, "ballot") ? BALLOT : has(in, "any") ? ANY : has(in, "all") ? ALL : UNIFORM;
-    meeting(in, run_vote, in.slots[2]);
+    meeting(in, run_vote, in.slots[2], ARE_THERE);
+}
+
+// ---- match.any.sync d, a, mask; match.all.sync d{|p}, a, mask
+enum Match { OF_ANY, OF_ALL };
+void run_match(Warp &w, const Instruction &in)
+{
+    uint32_t same[LANES] = {0};
+    for_active(w, [&](int l) {
+        for_active(w, [&](int other) {
+            same[l] |= uint32_t(w.get(in.args[1], l) == w.get(in.args[1], other)) << other;
+        });
+    });
+    const Operand &d = in.args[0];
+    for_active(w, [&](int l) {
+        const uint32_t lanes = in.mode == OF_ALL && same[l] != w.mask ? 0 : same[l];
+        w.set(d.form == Form::VECTOR ? d.parts[0] : d, l, lanes);
+        if (d.form == Form::VECTOR)
+            w.set(d.parts[1], l, lanes != 0);
+    });
+}
+void decode_match(Instruction &in)
+{
+    accept(in, "sync any all");
+    in.mode = has(in, "all") ? OF_ALL : OF_ANY;
+    meeting(in, run_match, in.slots[2], ARE_THERE);
 }
 void run_activemask(Warp &w, const Instruction &in)
 {
@@ -183,7 +211,7 @@ void decode_redux(Instruction &in)
               : has(in, "and") ? AND
               : has(in, "or")  ? OR
                                : XOR;
-    meeting(in, run_redux, in.slots[2]);
+    meeting(in, run_redux, in.slots[2], ARE_THERE);
 }
 
 /* mma of bytes, D[M][8] = A[M][K] * B[K][8] + C (PTX ISA 9.1, 9.7.14.5.3, .9 and .10). With group = lane / 4
@@ -239,7 +267,7 @@ void decode_mma(Instruction &in)
     Run run = has(in, "m8n8k16")    ? mma_of<8, 16>(sa, sb)
               : has(in, "m16n8k16") ? mma_of<16, 16>(sa, sb)
                                     : mma_of<16, 32>(sa, sb);
-    meeting(in, run, NO_SLOT);
+    meeting(in, run, NO_SLOT, ARE_MISSING);
 }
 
 // ldmatrix (PTX ISA 9.1, 9.7.14.5.15): lane i of each eight points to a row of 16 bytes; lane l gets pair l %
@@ -266,16 +294,25 @@ void decode_ldmatrix(Instruction &in)
 {
     accept(in, "sync aligned m8n8 x1 x2 x4 trans shared shared::cta");
     in.mode = has(in, "x4") ? 4 : has(in, "x2") ? 2 : 1;
-    meeting(in, run_ldmatrix, NO_SLOT);
+    meeting(in, run_ldmatrix, NO_SLOT, ARE_MISSING);
 }
 
 } // namespace
 
 const std::vector<Opcode> COLLECTIVES = {
-    {"bra", decode_branch},   {"ret", decode_return},  {"exit", decode_exit},
-    {"trap", decode_trap},    {"bar", decode_barrier}, {"barrier", decode_barrier},
-    {"shfl", decode_shuffle}, {"vote", decode_vote},   {"activemask", decode_activemask},
-    {"redux", decode_redux},  {"mma", decode_mma},     {"ldmatrix", decode_ldmatrix},
+    {"bra", decode_branch},
+    {"ret", decode_return},
+    {"exit", decode_exit},
+    {"trap", decode_trap},
+    {"bar", decode_barrier},
+    {"barrier", decode_barrier},
+    {"shfl", decode_shuffle},
+    {"vote", decode_vote},
+    {"match", decode_match},
+    {"redux", decode_redux},
+    {"mma", decode_mma},
+    {"ldmatrix", decode_ldmatrix},
+    {"activemask", decode_activemask},
 };
 
 } // namespace softcuda

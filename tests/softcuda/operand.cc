@@ -178,7 +178,7 @@ Type immediate_type(const Instruction &in, const string &part)
     Type type = in.source_type;
     bool amount = ((opcode == "shl" || opcode == "shr" || opcode == "bfe") && index >= 2) ||
                   (opcode == "bfi" && index >= 3);
-    bool members = opcode == "vote" && index == 2; // whatever the type of the result
+    bool members = (opcode == "vote" || opcode == "match") && index == 2; // whatever the instruction's type
     if (amount || members)
         type.bits = 32;
     if (opcode == "mad" && index == 3 && in.words[1] == "wide")

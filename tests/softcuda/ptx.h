@@ -53,6 +53,7 @@ struct Instruction {
     uint32_t guard = NO_SLOT;
     bool guard_negated = false;
     uint32_t members = NO_SLOT; /* MEET: of its mask; without one it names the whole warp */
+    bool all_live = false;      /* MEET: none of those lanes may have exited */
     Space space = Space::GENERIC;
     uint8_t vector = 1;
     Order order = Order::WEAK;

@@ -68,13 +68,14 @@ void Warp::run(int turn)
                     split = mask;
                 break;
             case Flow::RETURN:
-                leave();
                 group &= ~mask;
+                leave();
                 next = 0; // they may have gone back to before the others
                 break;
             case Flow::EXIT:
-                live &= ~mask;
                 group &= ~mask;
+                exit();
+                next = 0;
                 break;
             case Flow::BARRIER:
                 block->arrive(*this, here);
@@ -130,7 +131,7 @@ uint32_t Warp::meet(uint32_t place)
     for (uint32_t left = came | held_at(place); left; left &= ~mask) {
         const uint32_t names = named(__builtin_ctz(left));
         mask = alike(left, names);
-        if (mask != names)
+        if (mask != (at->all_live ? names : names & live))
             continue;
         if (block->counts)
             block->counts->count(*this, *at, place);
@@ -141,6 +142,25 @@ uint32_t Warp::meet(uint32_t place)
     for (uint32_t left = came & ~met; left; left &= left - 1)
         pc[__builtin_ctz(left)] = place;
     return met;
+}
+
+void Warp::exit()
+{
+    live &= ~mask;
+    if (held)
+        regroup();
+}
+
+void Warp::regroup()
+{
+    for (uint32_t left = held; left;) {
+        const uint32_t place = pc[__builtin_ctz(left)];
+        left &= ~held_at(place);
+        at = &block->launch->kernel->code[place];
+        mask = 0;
+        for (uint32_t met = meet(place); met; met &= met - 1)
+            pc[__builtin_ctz(met)] = place + 1;
+    }
 }
 
 // Every lane has exited, waits for the block or is held: what a held one waits for cannot come.
@@ -173,9 +193,10 @@ void Warp::enter(uint32_t back)
 
 void Warp::leave()
 {
+    uint32_t last = 0;
     for_active(*this, [&](int lane) {
         if (frames[lane].empty()) {
-            live &= ~(1u << lane);
+            last |= 1u << lane;
             return;
         }
         Frame frame = frames[lane].back();
@@ -183,6 +204,8 @@ void Warp::leave()
         copy_pieces(*this, lane, frame.call->results);
         pc[lane] = frame.pc;
     });
+    mask = last;
+    exit();
 }
 
 void Warp::advance(uint32_t met)

@@ -81,6 +81,8 @@ struct Warp {
     uint32_t named(int lane);                       /* by its mask, at the instruction at hand */
     uint32_t held_at(uint32_t place) const;         /* the held lanes of this instruction */
     uint32_t alike(uint32_t there, uint32_t names); /* the lanes of these that name those */
+    void exit();                                    /* the lanes of the instruction at hand */
+    void regroup();                                 /* who waited only for lanes that have exited goes on */
     [[noreturn]] void report_held();
 };
 

@@ -66,6 +66,7 @@ extern "C" __global__ void wrong_mask(int *out, int fault)
     int v = (int)threadIdx.x;
     if (threadIdx.x < 16)
         v = __shfl_sync(fault ? ~0u : 0xffffu, v, 3);
+    __syncthreads(); // the lanes that are named wait here, and have not exited
     out[threadIdx.x] = v;
 }
 extern "C" __global__ void missing_warp_barrier(int *out, int fault)

@@ -70,6 +70,45 @@ extern "C" __global__ void lane_is_not_in_its_mask(int *out, int fault)
                  : "r"(rounds()), "r"((int)threadIdx.x), "r"(mask));
     out[threadIdx.x] = any;
 }
+// Lanes 20 and up of the first warp have exited, and count as there; but they have no values to give.
+extern "C" __global__ void lanes_have_exited(int *out, int fault)
+{
+    int got, sum, all, any;
+    if (threadIdx.x >= 20 && threadIdx.x < 32)
+        return;
+    asm volatile(AFTER_ROUNDS("INDEX", "shfl.sync.idx.b32 %0, %2, %3, 31, -1;")
+                 : "=r"(got)
+                 : "r"(rounds()), "r"((int)threadIdx.x), "r"(fault ? 25 : 3));
+    asm volatile(AFTER_ROUNDS("SUM", "redux.sync.add.s32 %0, 1, -1;") : "=r"(sum) : "r"(rounds()));
+    asm volatile(AFTER_ROUNDS("ALL", "match.all.sync.b32 %0, %2, -1;") : "=r"(all) : "r"(rounds()), "r"(7));
+    asm volatile(AFTER_ROUNDS("ANY", "setp.gt.s32 holds, %1, -1;\nvote.sync.ballot.b32 %0, holds, -1;")
+                 : "=r"(any)
+                 : "r"(rounds()));
+    out[threadIdx.x] = got + 100 * sum + 10000 * (all == any);
+}
+// Each lane finds those whose numbers are as its own after a division by 5.
+extern "C" __global__ void matches_any(int *out, int fault)
+{
+    int lanes, mask = fault ? 0x7fffffff : -1;
+    asm volatile(AFTER_ROUNDS("MATCH", "match.any.sync.b32 %0, %2, %3;")
+                 : "=r"(lanes)
+                 : "r"(rounds()), "r"((int)threadIdx.x / 5), "r"(mask));
+    out[threadIdx.x] = lanes;
+}
+// All lanes of the first warp have one value; the second warp's differ in the upper half.
+extern "C" __global__ void matches_all(int *out, int fault)
+{
+    int lanes;
+    long long value = (long long)(threadIdx.x / 33) << 40 | 5;
+    if (fault && threadIdx.x == 7)
+        asm volatile("bar.sync 0;" ::: "memory");
+    asm volatile(AFTER_ROUNDS("MATCH", "match.all.sync.b64 %0|holds, %2, -1;\n@holds add.s32 %0, %0, 3;")
+                 : "=r"(lanes)
+                 : "r"(rounds()), "l"(value));
+    if (!fault || threadIdx.x != 7)
+        asm volatile("bar.sync 0;" ::: "memory");
+    out[threadIdx.x] = lanes;
+}
 // Each lane reads what its neighbour wrote before the barrier, and all agree that they came.
 extern "C" __global__ void barrier_with_a_lane_missing(int *out, int fault)
 {
