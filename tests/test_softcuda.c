@@ -384,7 +384,7 @@ Test(softcuda, refuses_settings_that_it_does_not_know)
 {
     enum { INVALID_VALUE = 1, NO_DEVICE = 100 };
     static const char *const wrong[][2] = {{"SOFTCUDA_STREAMS", "often"}, {"SOFTCUDA_ARCH", "85"},
-                                           {"SOFTCUDA_ARCH", "sm_80"},    {"SOFTCUDA_CHECK", "2"},
+                                           {"SOFTCUDA_ARCH", "sm_80"},    {"SOFTCUDA_CHECK", "3"},
                                            {"SOFTCUDA_MEMORY", "1G"},     {"SOFTCUDA_DEVICES", "-1"}};
     static const struct {
         const char *list;

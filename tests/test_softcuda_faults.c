@@ -14,7 +14,6 @@ enum error {
     NOTHING = 0,
     INVALID_VALUE = 1,
     NOT_READY = 600,
-    NOT_SUPPORTED = 801,
     ILLEGAL_ADDRESS = 700,
     MISALIGNED = 716,
     LAUNCH_FAILED = 719
@@ -69,6 +68,7 @@ PLANTED(producer_forgets_to_arrive, LAUNCH_FAILED)
 PLANTED(producer_arrives_too_early, LAUNCH_FAILED)
 PLANTED(barrier_of_two_counts, LAUNCH_FAILED)
 PLANTED(counts_at_a_barrier, LAUNCH_FAILED)
+PLANTED(counter_read_too_early, LAUNCH_FAILED)
 PLANTED_BETWEEN(two_blocks_write)
 PLANTED_BETWEEN(reads_what_others_write)
 PLANTED_BETWEEN(within_a_block)
@@ -78,6 +78,10 @@ PLANTED_BETWEEN(missing_release)
 PLANTED_BETWEEN(missing_acquire)
 PLANTED_BETWEEN(fence_of_one_thread)
 PLANTED_BETWEEN(fence_of_the_block)
+PLANTED_BETWEEN(plain_message)
+PLANTED_BETWEEN(relayed_message)
+PLANTED_BETWEEN(own_stores)
+PLANTED_BETWEEN(word_between_others)
 PLANTED_MEETING(lane_exits_before_the_shuffle)
 PLANTED_MEETING(lane_waits_for_the_block)
 PLANTED_MEETING(lanes_wait_for_each_other)
@@ -160,36 +164,6 @@ Test(softcuda_meeting, report)
               "'%s'", text);
 }
 
-enum { SEEDS = 12 };
-
-static void set_seed(int seed)
-{
-    char text[16];
-    snprintf(text, sizeof text, "%d", seed);
-    setenv("SOFTCUDA_CHECK", "1", 1);
-    setenv("SOFTCUDA_SEED", text, 1);
-}
-
-// Volatile accesses do not race, but without a fence they become visible in any order: some seed shows it.
-Test(softcuda_between, volatile_message)
-{
-    open_driver();
-    handle f = kernel("between", "volatile_message");
-    int wrong[2] = {0, 0};
-    for (int seed = 1; seed <= SEEDS; seed++)
-        for (int fault = 0; fault < 2; fault++) {
-            set_seed(seed);
-            uint64_t out = device_array(NULL, 16);
-            int result[4];
-            void *arguments[] = {&out, &fault};
-            cr_assert_eq(cu.launch(f, 2, 1, 1, 64, 1, 1, 0, NULL, arguments, NULL), 0);
-            cr_assert_eq(cu.download(result, out, sizeof result), 0);
-            wrong[fault] += result[1];
-        }
-    cr_expect_eq(wrong[0], 0);
-    cr_expect_gt(wrong[1], 0);
-}
-
 Test(softcuda_faults, predicates_at_a_barrier)
 {
     open_driver();
@@ -201,23 +175,6 @@ Test(softcuda_faults, predicates_at_a_barrier)
     cr_assert_eq(cu.download(result, out, sizeof result), 0);
     for (int i = 0; i < 96; i++)
         cr_expect_eq(result[i], 32 + 1000, "thread %d: %d", i, result[i]);
-}
-
-Test(softcuda_between, last_arriver_adds_up)
-{
-    enum { BLOCKS = 23 };
-    open_driver();
-    handle f = kernel("between", "missing_release");
-    for (int seed = 1; seed <= SEEDS; seed++) {
-        set_seed(seed);
-        uint64_t out = device_array(NULL, (BLOCKS * 64 + 2) * 4);
-        int fault = 0, result[2];
-        void *arguments[] = {&out, &fault};
-        cr_assert_eq(cu.launch(f, BLOCKS, 1, 1, 64, 1, 1, 0, NULL, arguments, NULL), 0);
-        cr_assert_eq(cu.download(result, out, sizeof result), 0);
-        cr_expect_eq(result[1], 64 * BLOCKS * (BLOCKS - 1) / 2 + BLOCKS * 64 * 63 / 2, "seed %d: %d", seed,
-                     result[1]);
-    }
 }
 
 Test(softcuda_faults, too_many_threads_and_too_much_shared)
@@ -367,56 +324,6 @@ Test(softcuda_streams, polling_ends)
         polls++;
     cr_expect_gt(polls, 0);
     cr_expect_eq(value, source);
-}
-
-// ---- launches that overlap the one in front of them
-
-// The dependent launch's result, early: 1 = before it waits; programmatic: 0 = as any other launch.
-static int dependent(const char *first, const char *second, int early, int programmatic)
-{
-    setenv("SOFTCUDA_CHECK", "1", 1);
-    setenv("SOFTCUDA_ARCH", "90", 1);
-    open_driver();
-    uint64_t a = device_array(NULL, 128 * 4);
-    void *arguments[] = {&a, &early};
-    struct launch_attribute allowed = {.id = PROGRAMMATIC_STREAM_SERIALIZATION, .value = programmatic};
-    struct launch_config config = {
-        .grid = {1, 1, 1}, .block = {64, 1, 1}, .attributes = &allowed, .attribute_count = 1};
-    cr_assert_eq(cu.launch(kernel("dependent_sm90", first), 1, 1, 1, 64, 1, 1, 0, NULL, arguments, NULL), 0);
-    return cu.launch_with(&config, kernel("dependent_sm90", second), arguments, NULL);
-}
-
-Test(softcuda_dependents, early_read)
-{
-    cr_expect_eq(dependent("first", "reads", 0, 1), 0);
-    cr_expect_eq(dependent("first", "reads", 1, 0), 0, "in order without the attribute");
-    cr_expect_eq(dependent("first_that_triggers_late", "reads", 1, 1), LAUNCH_FAILED);
-}
-
-Test(softcuda_dependents, early_write)
-{
-    cr_expect_eq(dependent("first", "overwrites", 0, 1), 0);
-    cr_expect_eq(dependent("first_that_triggers_late", "overwrites", 1, 1), 0,
-                 "it has read before it triggers");
-    cr_expect_eq(dependent("first", "overwrites", 1, 1), LAUNCH_FAILED);
-}
-
-Test(softcuda_dependents, one_thread_waits)
-{
-    cr_expect_eq(dependent("first", "waits_in_one_thread", 0, 1), 0);
-    cr_expect_eq(dependent("first", "waits_in_one_thread", 1, 1), LAUNCH_FAILED);
-}
-
-Test(softcuda_dependents, unknown_attribute)
-{
-    open_driver();
-    struct launch_attribute unknown = {.id = 4};
-    struct launch_config config = {
-        .grid = {1, 1, 1}, .block = {64, 1, 1}, .attributes = &unknown, .attribute_count = 1};
-    uint64_t out = device_array(NULL, 64 * 4);
-    int fault = 0;
-    void *arguments[] = {&out, &fault};
-    cr_expect_eq(cu.launch_with(&config, kernel("faults", "beyond_the_end"), arguments, NULL), NOT_SUPPORTED);
 }
 
 // ---- memory and graphs

@@ -77,10 +77,27 @@ bool is_global(const Warp &w, const Instruction &in, uint64_t address)
            (in.space == Space::GLOBAL || (in.space == Space::GENERIC && address < LOCAL_WINDOW));
 }
 
-void fence(Warp &w, int lane)
+// In check mode, of a strong access of memory that other threads share: its generic address; else 0.
+uint64_t strong_at(const Warp &w, const Instruction &in, uint64_t address)
 {
-    w.block->ordering->fence(w, lane);
-    w.block->delayed.flush();
+    if (!in.strength || !w.block->ordering)
+        return 0;
+    if (in.space == Space::SHARED)
+        return SHARED_WINDOW + address;
+    return is_global(w, in, address) || (in.space == Space::GENERIC && address >= SHARED_WINDOW) ? address
+                                                                                                 : 0;
+}
+
+// What these lanes know of goes out to all blocks.
+void flush_known(Warp &w, uint32_t lanes)
+{
+    Block &block = *w.block;
+    block.delayed.flush_known([&](const Touch &by) {
+        for (uint32_t left = lanes; left; left &= left - 1)
+            if (block.ordering->knows(by, w, __builtin_ctz(left)))
+                return true;
+        return false;
+    });
 }
 
 void run_load(Warp &w, const Instruction &in)
@@ -97,11 +114,8 @@ void run_load(Warp &w, const Instruction &in)
             w.block->delayed.read(address, seen, bytes * in.vector);
             from = seen;
         }
-        if (in.strength == 2 && is_global(w, in, address)) {
-            w.block->ordering->observe(w, l, address);
-            if (in.order == Order::ACQUIRE)
-                fence(w, l);
-        }
+        if (uint64_t at = strong_at(w, in, address))
+            w.block->ordering->strong_read(w, l, at, in.order == Order::ACQUIRE);
         for (int i = 0; i < in.vector; i++) {
             uint64_t value = 0;
             memcpy(&value, from + bytes * uint32_t(i), bytes);
@@ -123,14 +137,15 @@ void run_store(Warp &w, const Instruction &in)
             uint64_t v = w.get(in.vector > 1 ? in.args[1].parts[size_t(i)] : in.args[1], l);
             memcpy(value + bytes * uint32_t(i), &v, sizeof v);
         }
-        if (in.strength != 2 || !is_global(w, in, address)) {
-            memcpy(to, value, bytes * in.vector);
-            return;
+        if (uint64_t at = strong_at(w, in, address)) {
+            w.block->ordering->strong_write(w, l, at, in.order == Order::RELEASE);
+            if (in.order == Order::RELEASE && in.strength == 2)
+                flush_known(w, 1u << l);
         }
-        if (in.order == Order::RELEASE)
-            fence(w, l);
-        w.block->ordering->publish(w, l, address);
-        w.block->delayed.store(address, value, bytes * in.vector);
+        if (is_global(w, in, address))
+            w.block->delayed.store(address, value, bytes * in.vector, bytes, touch_of(w, l));
+        else
+            memcpy(to, value, bytes * in.vector);
     });
 }
 
@@ -145,6 +160,8 @@ void decode_order_of(Instruction &in, bool atomic)
                    : both     ? Order::BOTH
                               : Order::RELAXED;
         in.strength = has(in, "cta") ? 1 : 2;
+        in.mode = is_volatile;
+        in.flow = in.space == Space::SHARED ? Flow::NEXT : Flow::PAUSE;
     } else if (has(in, "cg")) {
         in.order = Order::FRESH;
     }
@@ -209,13 +226,16 @@ void run_atomic(Warp &w, const Instruction &in)
     for_active(w, [&](int l) {
         const uint64_t address = address_of(w, l, in.args[first]);
         uint8_t *at = resolve(w, l, in.space, address, bytes, Access::ATOMIC);
-        const bool ordered = in.strength == 2 && is_global(w, in, address);
-        if (ordered && (in.order == Order::RELEASE || in.order == Order::BOTH))
-            fence(w, l);
-        if (ordered) {
+        const bool acquires = in.order == Order::ACQUIRE || in.order == Order::BOTH,
+                   releases = in.order == Order::RELEASE || in.order == Order::BOTH;
+        if (releases && in.strength == 2 && is_global(w, in, address))
+            flush_known(w, 1u << l);
+        if (is_global(w, in, address))
             w.block->delayed.flush_overlapping(address, bytes);
-            w.block->ordering->observe(w, l, address);
-            w.block->ordering->publish(w, l, address);
+        if (uint64_t strong = strong_at(w, in, address)) {
+            if (first) // red's read is no acquire pattern
+                w.block->ordering->strong_read(w, l, strong, acquires);
+            w.block->ordering->strong_write(w, l, strong, releases);
         }
         uint64_t b = w.get(in.args[first + 1], l), c = in.mode == CAS ? w.get(in.args[first + 2], l) : 0,
                  old = 0;
@@ -225,8 +245,6 @@ void run_atomic(Warp &w, const Instruction &in)
         memcpy(at, &value, bytes);
         if (first)
             w.set(in.args[0], l, old);
-        if (ordered && (in.order == Order::ACQUIRE || in.order == Order::BOTH))
-            fence(w, l);
     });
 }
 void decode_atomic(Instruction &in)
@@ -235,11 +253,11 @@ void decode_atomic(Instruction &in)
                                                      {"and", AND},       {"or", OR},   {"xor", XOR},
                                                      {"exch", EXCHANGE}, {"cas", CAS}};
     accept(in, (std::string(ORDERS) + " add min max and or xor exch cas").c_str());
+    decode_order_of(in, true);
     in.mode = -1;
     for (const std::string &word : in.words)
         if (modes.count(word))
             in.mode = modes.at(word);
-    decode_order_of(in, true);
     if (in.mode < 0 || (in.type.kind == Kind::F && (in.mode != ADD || in.type.bits != 32)))
         throw Unsupported("instruction '" + in.text + "': this atomic operation");
     in.run = run_atomic;
@@ -258,9 +276,10 @@ void land(Warp &w, int lane, const std::vector<AsyncCopy> &group)
         mark(w, copy, false);
         uint8_t *to = w.block->shared.data() + copy.to;
         memset(to, 0, copy.bytes);
-        if (copy.source_bytes)
-            memcpy(to, resolve(w, lane, Space::GLOBAL, copy.from, copy.bytes, Access::READ),
-                   copy.source_bytes);
+        if (copy.source_bytes) {
+            resolve(w, lane, Space::GLOBAL, copy.from, copy.bytes, Access::READ);
+            w.block->delayed.read(copy.from, to, copy.source_bytes);
+        }
     }
 }
 void run_copy(Warp &w, const Instruction &in)
@@ -317,30 +336,27 @@ void decode_nothing(Instruction &in)
     accept(in, "global L1 L2");
     in.run = run_nothing;
 }
-void run_grid_wait(Warp &w, const Instruction &)
-{
-    if (w.block->ordering)
-        for_active(w, [&](int l) { w.block->views[w.base + uint32_t(l)].waited = true; });
-}
-void run_grid_launch(Warp &w, const Instruction &)
-{
-    w.block->triggered = true;
-}
 void decode_grid(Instruction &in)
 {
     accept(in, "wait launch_dependents");
-    in.run = has(in, "wait") ? run_grid_wait : run_grid_launch;
+    in.flow = Flow::BARRIER;
+    in.mode = has(in, "wait") ? GRID_WAIT : GRID_TRIGGER;
 }
-void run_fence(Warp &w, const Instruction &)
+void run_fence(Warp &w, const Instruction &in)
 {
-    if (w.block->ordering)
-        for_active(w, [&](int l) { fence(w, l); });
+    if (!w.block->ordering)
+        return;
+    for_active(w, [&](int l) { w.block->ordering->fence(w, l, Scope(in.mode)); });
+    if (in.mode == IN_DEVICE)
+        flush_known(w, w.mask);
 }
 // A fence of the block orders nothing between blocks.
 void decode_fence(Instruction &in)
 {
     accept(in, "gl cta sys gpu sc acq_rel");
-    in.run = has(in, "cta") ? run_nothing : run_fence;
+    in.mode = has(in, "cta") ? IN_BLOCK : IN_DEVICE;
+    in.run = run_fence;
+    in.flow = Flow::PAUSE;
 }
 
 } // namespace

@@ -45,8 +45,8 @@ static uint32_t special_value(const Launch &launch, const uint32_t *index, uint3
     return which <= Special::NTID_Z ? n[which_axis] : launch.grid[which_axis];
 }
 
-Block::Block(const Launch &l, Ordering *order, Counts *count)
-    : launch(&l), ordering(order), counts(count), threads(l.block[0] * l.block[1] * l.block[2])
+Block::Block(const Launch &l, Counts *count, Ordering *order, Place *among)
+    : launch(&l), counts(count), ordering(order), place(among), threads(l.block[0] * l.block[1] * l.block[2])
 {
     const Kernel &kernel = *l.kernel;
     shared.resize((kernel.shared_bytes + 15) / 16 * 16 + l.dynamic_bytes);
@@ -77,6 +77,7 @@ void Block::start(uint64_t which, uint32_t as)
 {
     number = as;
     triggered = false;
+    parked = false;
     for (int axis = 0; axis < 3; axis++) {
         index[axis] = uint32_t(which % launch->grid[axis]);
         which /= launch->grid[axis];
@@ -85,6 +86,9 @@ void Block::start(uint64_t which, uint32_t as)
     if (ordering) {
         shadow.assign(shared.size(), Shadow());
         views.assign(threads, View());
+        for (View &view : views)
+            view.known = place->known;
+        board.clear();
     }
     for (Barrier &b : barriers)
         b = Barrier();
@@ -108,11 +112,18 @@ void Block::start(uint64_t which, uint32_t as)
 
 bool Block::step(int turn)
 {
-    bool alive = false, ready = false;
-    for (Warp &w : warps) {
-        w.run(turn);
+    bool alive = false, ready = false, depends = false;
+    const bool before = triggered;
+    if (place && place->ready)
+        resume();
+    for (Warp &w : warps)
+        if (triggered == before)
+            w.run(turn);
+    for (const Warp &w : warps) {
+        const bool waits = w.waiting_at(LAUNCH_IN_FRONT) != 0;
         alive |= w.live != 0;
-        ready |= (w.live & ~w.waiting) != 0;
+        ready |= (w.live & ~w.waiting & ~(waits ? w.held : 0)) != 0;
+        depends |= waits;
     }
     bool released = false;
     for (int id = 0; id < BARRIERS; id++)
@@ -120,23 +131,52 @@ bool Block::step(int turn)
             release(id);
             released = true;
         }
-    if (alive && !ready && !released) {
+    parked = depends && !ready && !released;
+    if (alive && !ready && !released && !parked) {
         const Warp &w = *std::find_if(warps.begin(), warps.end(), [](const Warp &x) { return x.live; });
         w.fault(CUDA_ERROR_LAUNCH_FAILED, __builtin_ctz(w.live),
                 "deadlock: every thread waits, and no barrier has all that it expects");
     }
-    if (!alive)
-        delayed.flush();
     return alive;
 }
 
-static uint32_t waiting_at(const Warp &w, int id)
+static void has_waited(Block &b, const Warp &w, uint32_t lanes)
 {
-    uint32_t lanes = 0;
-    for (uint32_t left = w.waiting; left; left &= left - 1)
-        if (w.barrier[__builtin_ctz(left)] == id)
-            lanes |= left & -left;
-    return lanes;
+    for (uint32_t left = lanes; left; left &= left - 1) {
+        b.views[w.base + uint32_t(__builtin_ctz(left))].waited = true;
+        b.place->waited = true;
+    }
+}
+
+// The launch in front is over.
+void Block::resume()
+{
+    for (Warp &w : warps) {
+        const uint32_t lanes = w.waiting_at(LAUNCH_IN_FRONT);
+        has_waited(*this, w, lanes);
+        w.waiting &= ~lanes;
+    }
+}
+
+// griddepcontrol. Without check mode a launch begins when the one in front is over.
+bool Block::depend(Warp &w)
+{
+    if (!place)
+        return false;
+    if (w.at->mode == GRID_TRIGGER) {
+        if (triggered)
+            return false;
+        triggered = true;
+        Ordering::hand_on(w);
+        return true;
+    }
+    if (place->ready) {
+        has_waited(*this, w, w.mask);
+        return false;
+    }
+    w.waiting |= w.mask;
+    for_active(w, [&](int l) { w.barrier[l] = LAUNCH_IN_FRONT; });
+    return false;
 }
 
 // What this warp and those that it has met did so far is visible to whoever leaves the barrier.
@@ -148,9 +188,11 @@ static void bring(Barrier &b, const Warp &w)
 }
 
 // bar.sync id{, threads}; bar.arrive id, threads; bar.red d, id{, threads}, p: by the lanes of the mask
-void Block::arrive(Warp &w, uint32_t here)
+bool Block::arrive(Warp &w, uint32_t here)
 {
     const Instruction &in = *w.at;
+    if (in.mode >= GRID_WAIT)
+        return depend(w);
     const bool reduces = in.mode >= BAR_POPC;
     const size_t first = reduces, count = in.args.size() - 2 * reduces;
     const int lane = __builtin_ctz(w.mask), id = count ? int(w.get(in.args[first], lane)) : 0;
@@ -171,9 +213,9 @@ void Block::arrive(Warp &w, uint32_t here)
         b.arrived += LANES;
         bring(b, w);
         w.time++;
-        return;
+        return false;
     }
-    if (ordering && w.waiting && w.barrier_pc != here)
+    if (ordering && (w.waiting & ~w.waiting_at(LAUNCH_IN_FRONT)) && w.barrier_pc != here)
         w.fault(CUDA_ERROR_LAUNCH_FAILED, lane, "divergent barrier: lanes of a warp wait at different ones");
     w.barrier_pc = here;
     w.waiting |= w.mask;
@@ -182,6 +224,7 @@ void Block::arrive(Warp &w, uint32_t here)
         if (reduces)
             b.holding += (w.get(in.args.back(), l) != 0) != in.args.back().negated;
     });
+    return false;
 }
 
 bool Block::complete(int id) const
@@ -190,7 +233,7 @@ bool Block::complete(int id) const
     uint32_t arrived = b.arrived;
     bool all = true;
     for (const Warp &w : warps) {
-        bool whole = w.live && waiting_at(w, id) == w.live;
+        bool whole = w.live && w.waiting_at(id) == w.live;
         arrived += whole ? LANES : 0;
         all &= whole || !w.live;
     }
@@ -226,7 +269,7 @@ void Block::release(int id)
     std::vector<Warp *> leaving;
     uint32_t waited = 0;
     for (Warp &w : warps)
-        if (uint32_t lanes = waiting_at(w, id)) {
+        if (uint32_t lanes = w.waiting_at(id)) {
             leaving.push_back(&w);
             waited += uint32_t(__builtin_popcount(lanes));
             bring(b, w);
@@ -235,12 +278,12 @@ void Block::release(int id)
         }
     for (Warp *w : leaving) {
         const Instruction &in = launch->kernel->code[w->barrier_pc - 1];
-        for (uint32_t left = waiting_at(*w, id); left; left &= left - 1)
+        for (uint32_t left = w->waiting_at(id); left; left &= left - 1)
             if (in.mode >= BAR_POPC)
                 w->set(in.args[0], __builtin_ctz(left), reduced(b, waited, in.mode));
         memcpy(w->seen, b.seen, sizeof w->seen);
         w->time++;
-        w->waiting &= ~waiting_at(*w, id);
+        w->waiting &= ~w->waiting_at(id);
     }
     Ordering::merge(met);
     b = Barrier();

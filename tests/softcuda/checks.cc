@@ -7,33 +7,62 @@
 namespace softcuda
 {
 
-// Two accesses are ordered by a barrier that both warps passed, by bar.warp.sync, or by the same thread.
-static bool ordered(const Warp &w, uint32_t me, uint32_t other, uint32_t time)
+// Volatile accesses of lanes of one warp race all the same: code that counts on lanes in lock step has them.
+enum Strength : uint8_t { WEAK, VOLATILE, STRONG };
+
+static Seen seen_by(Warp &w, int lane, Access access)
 {
-    if (other == me || time == 0)
-        return true;
-    return other / LANES == me / LANES ? time < w.time : time <= w.seen[other / LANES];
+    Seen me;
+    const Instruction &in = *w.at;
+    me.time = w.time;
+    me.thread = uint16_t(w.base + uint32_t(lane));
+    me.fences = w.block->views[me.thread].fences;
+    me.strength = access == Access::ATOMIC ? STRONG : !in.strength ? WEAK : in.mode ? VOLATILE : STRONG;
+    return me;
 }
 
-static void read_by(Shadow &s, const Warp &w, uint32_t me)
+static bool same_warp(const Seen &a, const Seen &b)
 {
-    auto mine = [&](int i) { return s.read_time[i] && s.reader[i] / LANES == me / LANES; };
-    bool same_time = false;
-    if (mine(1) || !mine(0)) {
-        std::swap(s.reader[0], s.reader[1]);
-        std::swap(s.read_time[0], s.read_time[1]);
-        s.several = false;
-    } else {
-        same_time = s.read_time[0] == w.time;
+    return a.thread / LANES == b.thread / LANES;
+}
+
+// Two accesses are ordered by the same thread, by a barrier that both warps passed, by bar.warp.sync, or by
+// fences and a flag.
+static bool races(const Warp &w, int lane, const Seen &me, const Seen &other)
+{
+    const bool neighbours = same_warp(me, other);
+    const uint8_t both = std::min(me.strength, other.strength);
+    if (!w.block->ordering->reports || both == STRONG || (both == VOLATILE && !neighbours))
+        return false;
+    if (neighbours ? other.time < me.time : other.time <= w.seen[other.thread / LANES])
+        return false;
+    if (neighbours && other.several)
+        return true;
+    Touch touch;
+    touch.block = w.block->number;
+    touch.thread = other.thread;
+    touch.time = other.time;
+    touch.fences = other.fences;
+    return !w.block->ordering->knows(touch, w, lane);
+}
+
+static void read_by(Shadow &s, Seen me)
+{
+    Seen *read = s.read;
+    if (same_warp(read[1], me))
+        std::swap(read[0], read[1]);
+    if (!same_warp(read[0], me)) {
+        read[1] = read[0];
+    } else if (read[0].time == me.time) {
+        me.several = read[0].several || read[0].thread != me.thread;
+        me.strength = std::min(me.strength, read[0].strength);
     }
-    s.several = same_time && (s.several || s.reader[0] != me);
-    s.reader[0] = uint16_t(me);
-    s.read_time[0] = w.time;
+    read[0] = me;
 }
 
 void check_shared(Warp &w, int lane, uint64_t offset, uint32_t bytes, Access access)
 {
-    const uint32_t me = w.base + uint32_t(lane);
+    const Seen me = seen_by(w, lane, access);
     auto fault = [&](const std::string &what, uint64_t byte, const std::string &why) {
         w.fault(CUDA_ERROR_LAUNCH_FAILED, lane, what + " of shared byte " + std::to_string(byte) + why);
     };
@@ -41,23 +70,19 @@ void check_shared(Warp &w, int lane, uint64_t offset, uint32_t bytes, Access acc
         Shadow &s = w.block->shadow[byte];
         if (s.pending)
             fault("access", byte, " before the wait for its cp.async");
-        if ((access == Access::READ || access == Access::ATOMIC) && !s.write_time)
+        if ((access == Access::READ || access == Access::ATOMIC) && !s.write.time)
             fault("uninitialised read", byte, "");
-        if (access == Access::ATOMIC)
-            continue;
-        if (!ordered(w, me, s.writer, s.write_time))
+        if (races(w, lane, me, s.write))
             fault(access == Access::READ ? "race: read" : "race: write", byte,
-                  ", written by thread " + std::to_string(s.writer));
+                  ", written by thread " + std::to_string(s.write.thread));
         if (access == Access::READ) {
-            read_by(s, w, me);
+            read_by(s, me);
             continue;
         }
-        bool lanes = s.several && s.reader[0] / LANES == me / LANES && s.read_time[0] == w.time;
-        for (int i = 0; i < 2; i++)
-            if (lanes || !ordered(w, me, s.reader[i], s.read_time[i]))
-                fault("race: write", byte, ", read by thread " + std::to_string(s.reader[i]));
-        s.writer = uint16_t(me);
-        s.write_time = w.time;
+        for (const Seen &read : s.read)
+            if (races(w, lane, me, read))
+                fault("race: write", byte, ", read by thread " + std::to_string(read.thread));
+        s.write = me;
     }
 }
 

@@ -3,8 +3,8 @@
 #define SOFTCUDA_DRIVER_H
 
 #include "tests/softcuda/fatbin.h"
+#include "tests/softcuda/overlap.h"
 #include "tests/softcuda/settings.h"
-#include "tests/softcuda/warp.h"
 
 #include <chrono>
 #include <cuda.h>
@@ -19,19 +19,19 @@ struct CUctx_st {
 };
 struct CUgraph_st {
     std::vector<Work> nodes;
+    CUstream_st *last = nullptr; /* whose work is the last node, with no event between it and the next one */
 };
 struct CUgraphExec_st {
     std::vector<Work> nodes;
 };
 struct CUstream_st {
     std::deque<Work> queue;
-    uint64_t queued = 0, done = 0;
+    uint64_t queued = 0, begun = 0, done = 0;
     CUgraph_st *capture = nullptr;
     bool blocking = true; /* waits for the default stream, which waits for it */
     bool running = false; /* its work at hand waits for other streams */
     bool destroyed = false;
-    bool launches = false;                        /* its work at hand is a launch of a kernel */
-    std::shared_ptr<softcuda::Ordering> launched; /* of the kernel that ran last, if nothing else did since */
+    std::shared_ptr<softcuda::Overlap> overlap; /* the launches since anything else, in check mode */
 };
 struct CUevent_st {
     CUstream_st *stream = nullptr;
@@ -53,12 +53,14 @@ CUstream_st *stream_of(CUstream); /* null and the legacy handles are the default
 std::set<CUstream_st *> &streams();
 CUctx_st *current();
 CUresult load(const void *image, CUmod_st **);
-CUresult report(const Fault &);               /* one line to stderr; the context keeps the error */
-CUresult enqueue(CUstream, Work);             /* captured, run at once, or kept until somebody waits */
+CUresult report(const Fault &); /* one line to stderr; the context keeps the error */
+/* Captured, run at once, or kept until somebody waits. It begins when all is over that is in front of it in
+   its stream, or overlaps the launches there. */
+CUresult enqueue(CUstream, Work, bool overlaps = false);
 CUresult drain(CUstream_st *, uint64_t mark); /* runs what was queued up to the mark */
 CUresult drain_all();
 CUresult progress(CUstream_st *); /* somebody asks whether it is done: that may not last forever */
-/* The stream whose work runs; a launch tells it its order. */
+/* Whose work runs. */
 CUstream_st *running_stream();
 int arch();
 

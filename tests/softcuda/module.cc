@@ -170,17 +170,14 @@ CUresult cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction function, void **p
                                                       {c->gridDimX, c->gridDimY, c->gridDimZ},
                                                       {c->blockDimX, c->blockDimY, c->blockDimZ},
                                                       c->sharedMemBytes,
-                                                      programmatic,
                                                       {}});
         if (CUresult error = launch_error(k, *launch))
             return error;
         launch->parameters.resize(k.parameter_bytes);
         for (size_t i = 0; i < k.parameters.size(); i++)
             memcpy(launch->parameters.data() + k.parameters[i].offset, parameters[i], k.parameters[i].bytes);
-        return enqueue(c->hStream, [launch] {
-            running_stream()->launches = true;
-            execute(*launch, running_stream()->launched);
-        });
+        return enqueue(
+            c->hStream, [launch] { execute(launch, running_stream()->overlap); }, programmatic);
     });
 }
 

@@ -41,8 +41,9 @@ struct Operand {
 struct Warp;
 struct Instruction;
 using Run = void (*)(Warp &, const Instruction &);
-/* MEET: a .sync instruction, which runs once all lanes that its mask names have come. */
-enum class Flow : uint8_t { NEXT, BRANCH, CALL, RETURN, EXIT, BARRIER, MEET };
+/* PAUSE: as NEXT, but others may come in behind it. MEET: a .sync instruction, which runs once all lanes that
+   its mask names have come. BARRIER: griddepcontrol, too. */
+enum class Flow : uint8_t { NEXT, PAUSE, BRANCH, CALL, RETURN, EXIT, BARRIER, MEET };
 /* FRESH reads past the first-level cache; the others are in the memory model's sense. */
 enum class Order : uint8_t { WEAK, FRESH, RELAXED, ACQUIRE, RELEASE, BOTH };
 
@@ -59,7 +60,7 @@ struct Instruction {
     Order order = Order::WEAK;
     uint8_t strength = 0; /* 0: weak; 1: strong within the block; 2: within the device */
     Type type, source_type;
-    int mode = 0; /* whatever the decoder and run() of this opcode agree on */
+    int mode = 0; /* whatever the decoder and run() of this opcode agree on; of loads and stores: volatile */
     std::vector<Operand> args;
     std::vector<std::string> words; /* the opcode and its modifiers */
     std::string text;

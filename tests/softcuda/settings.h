@@ -13,7 +13,7 @@ enum class Setting {
     memory,         // SOFTCUDA_MEMORY: bytes
     fail_alloc,     // SOFTCUDA_FAIL_ALLOC: number of the allocation that fails, from 1; 0 = none
     driver_version, // SOFTCUDA_DRIVER_VERSION: 13000 = 13.0
-    check,          // SOFTCUDA_CHECK: 1 = blocks interleaved in a seeded order, and reports
+    check,          // SOFTCUDA_CHECK: 1 = blocks in a seeded order, and reports; 2 = but none of races
     seed,           // SOFTCUDA_SEED: of that order, and of random streams
     streams,        // SOFTCUDA_STREAMS: when work runs, a StreamMode by its name
     approx,         // SOFTCUDA_APPROX: 0 = nearest results of .approx, else the seed of allowed ones

@@ -48,32 +48,39 @@ CUstream_st *running_stream()
     return at_work;
 }
 
-// Whatever is no launch of a kernel lies between those before and after it.
-static void run_piece(const Work &work)
+static CUresult run(CUstream_st *stream, const Work &work)
 {
-    at_work->launches = false;
-    work();
-    if (!at_work->launches)
-        at_work->launched = nullptr;
+    stream->running = true;
+    CUstream_st *outer = at_work;
+    at_work = stream;
+    CUresult result = CUDA_SUCCESS;
+    try {
+        work();
+    } catch (const Fault &fault) {
+        result = report(fault);
+        stream->overlap = nullptr;
+    }
+    at_work = outer;
+    stream->running = false;
+    if (!stream->overlap || stream->overlap->over())
+        stream->done = stream->begun;
+    return result;
 }
 
 static CUresult run_next(CUstream_st *stream)
 {
     Work work = std::move(stream->queue.front());
     stream->queue.pop_front();
-    stream->running = true;
-    CUstream_st *outer = at_work;
-    at_work = stream;
-    CUresult result = CUDA_SUCCESS;
-    try {
-        run_piece(work);
-    } catch (const Fault &fault) {
-        result = report(fault);
-    }
-    at_work = outer;
-    stream->running = false;
-    stream->done++;
-    return result;
+    stream->begun++;
+    return run(stream, work);
+}
+
+// Ends the launches that the work at hand must not overlap.
+static void settle()
+{
+    std::shared_ptr<Overlap> overlap = std::move(at_work->overlap);
+    if (overlap)
+        overlap->finish();
 }
 
 // In random mode: pieces of work of any streams, as often as a coin says.
@@ -98,9 +105,9 @@ CUresult drain(CUstream_st *stream, uint64_t mark)
     for (;;) {
         if (CUresult r = wander())
             return r;
-        if (stream->done >= mark || stream->queue.empty() || stream->running)
+        if (stream->done >= mark || stream->done == stream->queued || stream->running)
             return CUDA_SUCCESS;
-        if (CUresult r = run_next(stream))
+        if (CUresult r = stream->begun >= mark ? run(stream, settle) : run_next(stream))
             return r;
     }
 }
@@ -116,7 +123,9 @@ CUresult drain_all()
 CUresult progress(CUstream_st *stream)
 {
     CUresult r = wander();
-    return r || stream->queue.empty() || stream->running ? r : run_next(stream);
+    if (r || stream->done == stream->queued || stream->running)
+        return r;
+    return stream->queue.empty() ? run(stream, settle) : run_next(stream);
 }
 
 // A piece of work behind what other streams have queued so far.
@@ -130,13 +139,19 @@ static Work after(std::vector<std::pair<CUstream_st *, uint64_t>> marks, Work wo
     };
 }
 
-CUresult enqueue(CUstream handle, Work work)
+CUresult enqueue(CUstream handle, Work work, bool overlaps)
 {
     CUstream_st *stream = stream_of(handle);
     if (stream->destroyed)
         return CUDA_ERROR_INVALID_HANDLE;
+    if (!overlaps || (stream->capture && stream->capture->last != stream))
+        work = [work] {
+            settle();
+            work();
+        };
     if (stream->capture) {
         stream->capture->nodes.push_back(std::move(work));
+        stream->capture->last = stream;
         return CUDA_SUCCESS;
     }
     std::vector<std::pair<CUstream_st *, uint64_t>> marks;
@@ -146,7 +161,12 @@ CUresult enqueue(CUstream handle, Work work)
             marks.push_back({s, s->queued});
     stream->queue.push_back(marks.empty() ? std::move(work) : after(std::move(marks), std::move(work)));
     stream->queued++;
-    return setting(Setting::streams) == EAGER ? drain(stream, stream->queued) : wander();
+    if (setting(Setting::streams) != EAGER)
+        return wander();
+    CUresult r = CUDA_SUCCESS;
+    while (!r && !stream->queue.empty() && !stream->running)
+        r = run_next(stream);
+    return r;
 }
 
 } // namespace softcuda
@@ -192,7 +212,7 @@ CUresult cuStreamQuery(CUstream stream)
 {
     return guarded([&] {
         CUstream_st *s = stream_of(stream);
-        bool ready = s->queue.empty();
+        bool ready = s->done == s->queued;
         CUresult r = progress(s);
         return r || ready ? r : CUDA_ERROR_NOT_READY;
     });
@@ -222,8 +242,10 @@ CUresult cuEventRecord(CUevent event, CUstream stream)
     return guarded([&] {
         CUstream_st *s = stream_of(stream);
         event->capture = s->capture;
-        if (s->capture)
+        if (s->capture) {
+            s->capture->last = nullptr;
             return CUDA_SUCCESS;
+        }
         event->stream = s;
         event->recorded = true;
         event->happened = false;
@@ -264,6 +286,7 @@ CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned)
         if (event->capture) { // a fork or join of a capture: nodes run in the order in which they were
                               // captured
             stream_of(stream)->capture = event->capture;
+            event->capture->last = nullptr;
             return CUDA_SUCCESS;
         }
         CUstream_st *other = event->stream;
@@ -313,7 +336,8 @@ CUresult cuGraphLaunch(CUgraphExec exec, CUstream stream)
         std::vector<Work> nodes = exec->nodes;
         return enqueue(stream, [nodes] {
             for (const Work &node : nodes)
-                run_piece(node);
+                node();
+            settle();
         });
     });
 }

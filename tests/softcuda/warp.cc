@@ -52,6 +52,10 @@ void Warp::run(int turn)
             case Flow::NEXT:
                 at->run(*this, *at);
                 break;
+            case Flow::PAUSE:
+                at->run(*this, *at);
+                turn = block->pauses() ? 0 : turn;
+                break;
             case Flow::BRANCH:
                 target = uint32_t(at->args[0].offset);
                 if (mask == group)
@@ -78,7 +82,8 @@ void Warp::run(int turn)
                 next = 0;
                 break;
             case Flow::BARRIER:
-                block->arrive(*this, here);
+                if (block->arrive(*this, here))
+                    turn = 0;
                 for_active(*this, [&](int lane) { pc[lane] = here; });
                 group &= ~waiting;
                 break;
@@ -95,8 +100,17 @@ void Warp::run(int turn)
         if (turn <= 0)
             return;
     }
-    if (held)
+    if (held && !waiting_at(LAUNCH_IN_FRONT))
         report_held();
+}
+
+uint32_t Warp::waiting_at(int id) const
+{
+    uint32_t lanes = 0;
+    for (uint32_t left = waiting; left; left &= left - 1)
+        if (barrier[__builtin_ctz(left)] == id)
+            lanes |= left & -left;
+    return lanes;
 }
 
 uint32_t Warp::named(int lane)

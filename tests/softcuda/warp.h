@@ -25,15 +25,30 @@ struct Launch {
     Kernel *kernel;
     uint32_t grid[3], block[3];
     uint32_t dynamic_bytes;
-    bool programmatic; /* may begin before the launch in front of it in its stream is over */
     std::vector<uint8_t> parameters;
 };
 
+/* In check mode: a launch among those that may overlap. Blocks are numbered through all of them. */
+struct Place {
+    uint32_t first = 0, end = 0; /* its blocks */
+    uint32_t over_from = 0;      /* who has waited knows that the blocks from here to first are over */
+    bool ready = true;           /* they are */
+    bool waited = false;         /* a thread of it has waited */
+    /* What its threads know from their start, and what it hands on: what was fenced in front of its triggers.
+     */
+    std::shared_ptr<const Knowledge> known, handed_on;
+};
+
 /* Who touched a byte of shared memory at which time of its warp; 0: nobody. */
+struct Seen {
+    uint32_t time = 0, fences = 0;
+    uint16_t thread = 0;
+    uint8_t strength = 0;
+    bool several = false; /* other lanes of its warp at its time */
+};
 struct Shadow {
-    uint32_t write_time = 0, read_time[2] = {0, 0}; /* the last readers of two warps */
-    uint16_t writer = 0, reader[2] = {0, 0};
-    bool pending = false, several = false; /* several: other lanes of the first reader's warp at its time */
+    Seen write, read[2]; /* the last readers of two warps */
+    bool pending = false;
 };
 
 struct AsyncCopy {
@@ -48,7 +63,7 @@ struct Warp {
     uint32_t pc[LANES];
     uint32_t mask = 0;    /* lanes of the instruction at hand */
     uint32_t live = 0;    /* not exited */
-    uint32_t waiting = 0; /* at a barrier */
+    uint32_t waiting = 0; /* at a barrier, or for the launch in front */
     uint32_t held = 0;    /* at a .sync instruction, until the other lanes that its mask names come */
     uint32_t barrier_pc = 0;
     uint8_t barrier[LANES];   /* at which one */
@@ -73,9 +88,10 @@ struct Warp {
     [[noreturn]] void fault(int code, int lane, const std::string &what) const;
     void run(int turn);            /* until every lane has exited or waits, or after so many instructions */
     uint32_t meet(uint32_t place); /* at the instruction at hand; the lanes that go on from there */
-    void enter(uint32_t back);     /* a function */
-    void leave();                  /* it, or the kernel */
-    void advance(uint32_t lanes);  /* they have met at a barrier of the warp */
+    uint32_t waiting_at(int barrier) const;
+    void enter(uint32_t back);    /* a function */
+    void leave();                 /* it, or the kernel */
+    void advance(uint32_t lanes); /* they have met at a barrier of the warp */
 
   private:
     uint32_t named(int lane);                       /* by its mask, at the instruction at hand */
@@ -128,29 +144,38 @@ struct Barrier {
     uint32_t holding = 0;           /* threads that came with a true predicate */
     uint32_t seen[MAX_WARPS] = {0}; /* by the warps that arrived */
 };
-enum BarrierMode { BAR_SYNC, BAR_ARRIVE, BAR_POPC, BAR_AND, BAR_OR }; /* Instruction::mode */
-constexpr int BARRIERS = 16;
+/* Instruction::mode; the last two are griddepcontrol's. */
+enum BarrierMode { BAR_SYNC, BAR_ARRIVE, BAR_POPC, BAR_AND, BAR_OR, GRID_WAIT, GRID_TRIGGER };
+constexpr int BARRIERS = 16, LAUNCH_IN_FRONT = BARRIERS; /* as if that were one more barrier */
 
 struct Block {
     const Launch *launch;
-    Ordering *ordering; /* null unless SOFTCUDA_CHECK=1 */
     Counts *counts;     /* null without SOFTCUDA_STATS */
+    Ordering *ordering; /* null unless SOFTCUDA_CHECK is set, as is place */
+    Place *place;
     uint32_t number = 0, index[3];
-    bool triggered = false; /* griddepcontrol.launch_dependents */
+    bool triggered = false; /* griddepcontrol.launch_dependents: its turn ends there, the first time */
+    bool parked = false;    /* nothing to do until the launch in front is over */
+    uint32_t coin = 0;      /* that decides on pauses */
     uint32_t threads;
     std::vector<uint8_t> shared, local;
     std::vector<Shadow> shadow;
     std::vector<View> views; /* of the threads */
     std::vector<Warp> warps;
     Delayed delayed;
+    Board board; /* what was shown to the block only */
     Barrier barriers[BARRIERS];
 
-    Block(const Launch &, Ordering *, Counts *);
+    Block(const Launch &, Counts *, Ordering *order = nullptr, Place *among = nullptr);
     void start(uint64_t which, uint32_t number);
-    bool step(int turn); /* a turn of every warp; false when all threads have exited */
-    void arrive(Warp &, uint32_t here);
+    bool step(int turn);                /* a turn of every warp; false when all threads have exited */
+    bool arrive(Warp &, uint32_t here); /* whether the warp's turn ends here */
+    /* So does it half the time in check mode, at a place where others may come in between. */
+    bool pauses() { return place && (coin = coin * 1664525 + 1013904223) >> 31; }
 
   private:
+    bool depend(Warp &);
+    void resume();
     void release(int id);
     bool complete(int id) const;
     void check_whole() const;
@@ -178,10 +203,6 @@ void decode_approximation(Instruction &);
 bool has(const Instruction &, const char *modifier);
 /* Throws Unsupported for a modifier that is no type and not in the list of accepted words. */
 void accept(const Instruction &, const char *words);
-
-/* Runs all blocks; throws Fault. In check mode, previous is the order of the launches in front that this one
-   may overlap, and becomes its own. */
-void execute(const Launch &, std::shared_ptr<Ordering> &previous);
 
 } // namespace softcuda
 #endif

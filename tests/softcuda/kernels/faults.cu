@@ -137,7 +137,7 @@ extern "C" __global__ void producer_forgets_to_arrive(int *out, int fault)
 }
 extern "C" __global__ void producer_arrives_too_early(int *out, int fault)
 {
-    __shared__ volatile int s[32];
+    __shared__ int s[32];
     if (threadIdx.x < 32) {
         asm volatile("bar.sync 1, 64;" ::: "memory");
         out[threadIdx.x] = s[threadIdx.x];
@@ -164,6 +164,17 @@ extern "C" __global__ void counts_at_a_barrier(int *out, int fault)
                        1000 * __syncthreads_or(threadIdx.x == 77);
     if (fault)
         asm("trap;");
+}
+extern "C" __global__ void counter_read_too_early(int *out, int fault)
+{
+    __shared__ int count;
+    if (threadIdx.x == 0)
+        count = 0;
+    __syncthreads();
+    atomicAdd(&count, 1);
+    if (!fault)
+        __syncthreads();
+    out[threadIdx.x] = count;
 }
 extern "C" __global__ void slow_fill(volatile int *out, int n, int value)
 {
