@@ -220,7 +220,7 @@ linear_spec linear_spec_of(int i)
     static const int32_t rows[] = {1, 2, 3, 7, 8, 13, 15, 16, 17, 31, 33, 48, 65, 127, 128, 129};
     static const int32_t cols[] = {1,   2,   3,   13,  15,  16,  17,  31,  32,  33,   64,   65,   127, 128,
                                    129, 191, 255, 256, 257, 384, 509, 511, 513, 1021, 1024, 1025, 2051};
-    static const int32_t toks[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 65};
+    static const int32_t toks[] = {1, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 65}; /* decoding sees one or two most */
     static const sterna_matrix_type scales[] = {STERNA_TYPE_F32, STERNA_TYPE_F16, STERNA_TYPE_BF16};
     static const sterna_matrix_type types[] = {STERNA_TYPE_TERNARY, STERNA_TYPE_Q8,      STERNA_TYPE_TERNARY,
                                                STERNA_TYPE_F32,     STERNA_TYPE_TERNARY, STERNA_TYPE_Q8,
