@@ -148,7 +148,7 @@ INLINE void block(const dense *d, int32_t r, int32_t n, int32_t t, const int n_r
             const unsigned char *row = w->data + (size_t)(r + i) * w->row_bytes;
             uintptr_t ahead = (uintptr_t)row + w->row_bytes * s / n_slice;
             if (n_row == 1)
-                ahead = fetches ? (uintptr_t)row + AHEAD : 0;
+                ahead = fetches ? ahead + AHEAD : 0;
             else if (t == d->first)
                 ahead += BLOCK * w->row_bytes;
             slice(row, ahead, x, cols, s, n_row, type, part[i][s]);
