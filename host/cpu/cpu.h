@@ -168,7 +168,15 @@ sterna_status st_cpu_weight_create(st_device *dev, const st_matrix *parts, int n
                                    sterna_error *error);
 void st_cpu_weight_destroy(st_device *dev, st_weight *weight);
 float st_cpu_weight_scale(const st_cpu_weight *w, int32_t row, int32_t group);
-int8_t st_cpu_weight_q8(const st_cpu_weight *w, int32_t row, int32_t col);
+/* Q8: codes of four columns from `col`, a multiple of 4. */
+static inline const int8_t *st_cpu_weight_q8(const st_cpu_weight *w, int32_t row, int32_t col)
+{
+    const int8_t *data = (const int8_t *)w->data;
+    if (!st_cpu_is_tiled(w))
+        return data + (size_t)row * w->row_bytes + (size_t)(col + 2 * (col / ST_BLOCK_COLS + 1));
+    return data + (size_t)(row / ST_CPU_TILE) * w->row_bytes + (size_t)(col / 4) * ST_CPU_STEP_BYTES +
+           (size_t)(row % ST_CPU_TILE) * 4;
+}
 /* Decodes one row to f32 [cols]: value as in st_matrix_value. */
 void st_cpu_weight_row(const st_cpu_weight *w, int32_t row, float *dst);
 

@@ -28,9 +28,13 @@ static void q8_segment(const st_cpu_weight *w, int32_t tile, const int8_t *q, in
                        int32_t isum[ST_CPU_TILE])
 {
     for (int i = 0; i < ST_CPU_TILE; i++) {
+        int32_t row = row_of(w, tile, i);
         isum[i] = 0;
-        for (int32_t k = from; k < to; k++)
-            isum[i] += st_cpu_weight_q8(w, row_of(w, tile, i), k) * q[k];
+        for (int32_t k = from; k < to; k += 4) {
+            const int8_t *four = st_cpu_weight_q8(w, row, k);
+            for (int32_t j = 0; j < 4 && j < to - k; j++)
+                isum[i] += four[j] * q[k + j];
+        }
     }
 }
 

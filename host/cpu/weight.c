@@ -250,15 +250,6 @@ float st_cpu_weight_scale(const st_cpu_weight *w, int32_t row, int32_t group)
     return w->scale_type == ST_F16 ? st_f16_to_f32(stored) : st_bf16_to_f32(stored);
 }
 
-int8_t st_cpu_weight_q8(const st_cpu_weight *w, int32_t row, int32_t col)
-{
-    const int8_t *data = (const int8_t *)w->data;
-    if (!st_cpu_is_tiled(w))
-        return data[(size_t)row * w->row_bytes + (size_t)(col + 2 * (col / ST_BLOCK_COLS + 1))];
-    return data[(size_t)(row / ST_CPU_TILE) * w->row_bytes + (size_t)(col / 4) * ST_CPU_STEP_BYTES +
-                (size_t)(row % ST_CPU_TILE) * 4 + (size_t)(col % 4)];
-}
-
 static void ternary_row(const st_cpu_weight *w, int32_t row, float *dst)
 {
     const unsigned char *from =
@@ -287,7 +278,7 @@ void st_cpu_weight_row(const st_cpu_weight *w, int32_t row, float *dst)
         return;
     case ST_Q8:
         for (int32_t k = 0; k < cols; k++)
-            dst[k] = (float)st_cpu_weight_q8(w, row, k);
+            dst[k] = (float)st_cpu_weight_q8(w, row, k / 4 * 4)[k % 4];
         break;
     case ST_TERNARY:
         ternary_row(w, row, dst);
