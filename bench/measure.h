@@ -7,9 +7,9 @@
 double st_clock(void);     /* seconds, monotonic */
 double st_clock_cpu(void); /* seconds of computing by all threads of the process */
 
-/* Waits until no thread of the process computes, at most 0.2 s. After a loop the threads of a pool spin for
- * some ten milliseconds; if another pool's begin meanwhile, there are more threads than cores, and the system
- * makes some wait for its next tick: a call of 80 us then takes 4 ms. */
+/* Waits until no thread of the process computes, at most 200 times 1 ms. After a loop the threads of a pool
+ * spin for some ten milliseconds; if another pool's begin meanwhile, there are more threads than cores, and
+ * the system makes some wait for its next tick: a call of 80 us then takes 4 ms. */
 void st_settle(void);
 
 /* The largest resident set of the process since the last st_peak_reset(), in bytes; 0 where the system does
