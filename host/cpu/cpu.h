@@ -28,8 +28,8 @@ enum {
     ST_ISA_NEON = 16,      /* NEON of AArch64 */
     ST_ISA_NEONDOT = 32    /* sdot of ARMv8.2, and NEON */
 };
-unsigned st_cpu_isa(void);        /* those of this processor that variants use */
-bool st_cpu_reads_in_order(void); /* memory is read fastest from one address up, and without prefetches */
+unsigned st_cpu_isa(void);                                   /* those of this processor that variants use */
+bool st_cpu_reads_in_order(void);                            /* fastest, and without prefetches */
 void st_cpu_describe(char *name, size_t size);               /* the processor's name */
 void st_cpu_isa_text(unsigned isa, char *text, size_t size); /* "avx2 f16c avx_vnni" */
 
@@ -197,7 +197,7 @@ st_cpu_linear st_cpu_linear_open(const st_cpu *cpu, const st_linear_args *args);
 void st_cpu_linear_store(const st_cpu_linear *l, int32_t t, int32_t first, int32_t count, const float *y);
 /* True if the product is too small for threads. */
 bool st_cpu_linear_serial(const st_cpu_linear *l);
-/* Whether variants that read in order take calls: they are chosen by the processor, or forced on any. */
+/* Whether variants that read in order take calls: where the processor likes it, or forced on any. */
 static inline bool st_cpu_in_order(const st_cpu *cpu)
 {
     return cpu->reads_in_order || cpu->forced[ST_OP_LINEAR];

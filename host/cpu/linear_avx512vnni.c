@@ -1,8 +1,6 @@
 /* linear: TERNARY x int8 by vpdpbusd on 512-bit registers: see linear_ternary.h. */
 #if defined(__AVX512VNNI__)
-#include "host/cpu/cpu.h"
-
-#include <immintrin.h>
+#include "host/cpu/simd.h"
 
 #define ST_LINEAR_ROWS    12 /* 24 sums, 2 vectors of codes and 2 of decoded codes, a broadcast, a mask */
 #define ST_LINEAR_CLASSES 4
@@ -64,15 +62,9 @@ static inline vec vec_halve(vec x, int n)
     return _mm512_srai_epi32(x, (unsigned)n);
 }
 
-/* Of the intrinsic gcc 12 makes a sum that it copies, and spills where there are many. */
 static inline vec vec_dot(vec sum, vec code, vec act)
 {
-#if defined(__GNUC__) && !defined(__clang__)
-    __asm__("vpdpbusd\t%2, %1, %0" : "+v"(sum) : "v"(code), "v"(act));
-    return sum;
-#else
-    return _mm512_dpbusd_epi32(sum, code, act);
-#endif
+    return dpbusd_512(sum, code, act);
 }
 
 static inline real real_zero(void)

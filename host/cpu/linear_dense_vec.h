@@ -57,10 +57,10 @@ INLINE vec weights(const unsigned char *at, size_t first, size_t more, const st_
 }
 
 /* out[t]: the lanes of slice number `first` for input row t, folded to one vector. x is packed, or for one
- * row the row itself. What is `ahead`, if not 0, is fetched, as many bytes as the slice has. n_row and type
- * are constants where this is inlined. */
+ * row the row itself. What is `ahead` is fetched, if `fetches`, as many bytes as the slice has. n_row,
+ * fetches and type are constants where this is inlined. */
 INLINE void slice(const unsigned char *row, uintptr_t ahead, const float *x, size_t cols, size_t first,
-                  const int n_row, const st_type type, vec *out)
+                  const int n_row, const bool fetches, const st_type type, vec *out)
 {
     const int n_vec = SLICE_VECS(n_row);
     const size_t step = VEC * (size_t)SLICES(n_row), share = lane_bytes(type) / (size_t)SLICES(n_row);
@@ -74,7 +74,6 @@ INLINE void slice(const unsigned char *row, uintptr_t ahead, const float *x, siz
     }
     size_t k = lead, last = cols / ST_LANES * ST_LANES;
     x += n_row == 1 ? k : 0;
-    const bool fetches = ahead != 0;
     for (; k < last; k += ST_LANES, x += x_next, row += lane_bytes(type), ahead += share) {
         for (size_t line = 0; fetches && line < share; line += 64)
             fetch_near(ahead + line);
@@ -147,11 +146,9 @@ INLINE void block(const dense *d, int32_t r, int32_t n, int32_t t, const int n_r
         for (int32_t i = 0; i < n; i++) {
             const unsigned char *row = w->data + (size_t)(r + i) * w->row_bytes;
             uintptr_t ahead = (uintptr_t)row + w->row_bytes * s / n_slice;
-            if (n_row == 1)
-                ahead = fetches ? ahead + AHEAD : 0;
-            else if (t == d->first)
-                ahead += BLOCK * w->row_bytes;
-            slice(row, ahead, x, cols, s, n_row, type, part[i][s]);
+            if (t == d->first)
+                ahead += n_row == 1 ? AHEAD : BLOCK * w->row_bytes;
+            slice(row, ahead, x, cols, s, n_row, fetches, type, part[i][s]);
         }
         x += n_row == 1 ? 0 : (size_t)n_row * d->padded / n_slice;
     }

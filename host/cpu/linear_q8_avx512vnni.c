@@ -12,12 +12,7 @@ INLINE ivec weights(ivec w)
 INLINE ivec dot(ivec sum, ivec w, ivec plus_128, ivec act)
 {
     (void)w;
-#if defined(__GNUC__) && !defined(__clang__)
-    __asm__("vpdpbusd\t%2, %1, %0" : "+v"(sum) : "v"(plus_128), "v"(act)); /* as in linear_avx512vnni.c */
-    return sum;
-#else
-    return _mm512_dpbusd_epi32(sum, plus_128, act);
-#endif
+    return dpbusd_512(sum, plus_128, act);
 }
 
 INLINE ivec plain_sum(ivec isum, int32_t sum)

@@ -276,6 +276,8 @@ static inline bool takes_in_order(const st_cpu *cpu, const void *args)
 static inline void run_in_order(st_cpu *cpu, const void *args)
 {
     st_cpu_linear l = st_cpu_linear_open(cpu, args);
+    if (l.n_row == 0)
+        return;
     row_groups g = group_rows(cpu, &l, 0, 4 * (size_t)l.weight->n_step, ORDER_ROWS, l.n_row > 1);
     st_cpu_linear_loop(cpu, &l, l.weight->n_tile, ordered_tiles, &g);
 }

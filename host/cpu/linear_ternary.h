@@ -432,6 +432,8 @@ static inline void run_in_order(st_cpu *cpu, const st_linear_args *args)
 {
     st_cpu_linear l = st_cpu_linear_open(cpu, args);
     work w = {.l = &l, .cpu = cpu};
+    if (l.n_row == 0)
+        return;
     w.rows = group_rows(cpu, &l, 0, (size_t)l.weight->n_step * ST_CPU_STEP, FEW, false);
     st_cpu_linear_loop(cpu, &l, l.weight->n_tile, tiles, &w);
 }
