@@ -211,9 +211,9 @@ static sterna_status check_parts(const st_matrix *parts, int n_part, sterna_erro
             p->cols != parts->cols || p->blocks != parts->blocks)
             return st_fail(
                 error, STERNA_E_ARGUMENT,
-                "weight_create: part %d is %s with groups of %d and %d columns, part 0 %s with %d and %d", i,
-                st_type_name(p->type), p->group, p->cols, st_type_name(parts->type), parts->group,
-                parts->cols);
+                "weight_create: part %d is %s%s with groups of %d and %d columns, part 0 %s%s with %d and %d",
+                i, st_type_name(p->type), p->blocks ? " in blocks" : "", p->group, p->cols,
+                st_type_name(parts->type), parts->blocks ? " in blocks" : "", parts->group, parts->cols);
         rows += p->rows;
     }
     if (rows > ST_MAX_ROWS)

@@ -320,10 +320,11 @@ typedef struct q8_rows {
     atomic_bool bad; /* some scale is not finite */
 } q8_rows;
 
-static uint16_t block_scale(const q8_rows *q, int64_t row, int64_t block)
+/* Of block i of the matrix. */
+static uint16_t block_scale(const st_packed *p, int64_t i)
 {
     uint16_t f16;
-    memcpy(&f16, q->packed->data + (row * q->n_block + block) * ST_BLOCK_BYTES, sizeof f16);
+    memcpy(&f16, p->data + i * ST_BLOCK_BYTES, sizeof f16);
     return f16;
 }
 
@@ -331,8 +332,8 @@ static void check_q8_0_rows(void *context, int64_t first, int64_t count)
 {
     q8_rows *q = context;
     bool good = true;
-    for (int64_t i = 0; i < count * q->n_block; i++)
-        good &= f16_is_finite(block_scale(q, first, i));
+    for (int64_t i = first * q->n_block; i < (first + count) * q->n_block; i++)
+        good &= f16_is_finite(block_scale(q->packed, i));
     if (!good)
         q->bad = true;
 }
@@ -342,8 +343,8 @@ static sterna_status decode_q8_0_matrix(const st_packed *p, st_decoded *decoded,
     q8_rows q = {.packed = p, .n_block = p->cols / ST_BLOCK_COLS};
     st_pool_loop_once(p->pool, p->rows, ROWS_AT_ONCE, check_q8_0_rows, &q);
     for (int64_t i = 0; q.bad && i < (int64_t)p->rows * q.n_block; i++) /* names the first */
-        if (!f16_is_finite(block_scale(&q, 0, i)))
-            return bad_scale(p, i / q.n_block, i % q.n_block, st_f16_to_f32(block_scale(&q, 0, i)), error);
+        if (!f16_is_finite(block_scale(p, i)))
+            return bad_scale(p, i / q.n_block, i % q.n_block, st_f16_to_f32(block_scale(p, i)), error);
     decoded->matrix = (st_matrix){.type = ST_Q8,
                                   .scale_type = ST_F16,
                                   .rows = p->rows,
