@@ -9,6 +9,8 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -280,4 +282,35 @@ Test(measure, the_peak_is_what_was_resident_at_most)
     cr_expect_geq(st_peak_bytes(), before + BYTES - (1 << 20));
     st_peak_reset();
     cr_expect_lt(st_peak_bytes(), before + BYTES / 2);
+}
+
+/* ---- threads that still compute ---- */
+
+static atomic_bool begun, ended;
+
+static void *compute(void *unused)
+{
+    begun = true;
+    for (double end = st_clock() + 0.03; st_clock() < end;)
+        ;
+    ended = true;
+    return unused;
+}
+
+/* On a busy machine the thread may not get a core for a while and look as if it slept: one time of 20 will
+ * do. */
+Test(bench_parts, settling_waits_for_a_thread_that_computes, .timeout = 20)
+{
+    bool waited = false;
+    for (int i = 0; i < 20 && !waited; i++) {
+        pthread_t thread;
+        begun = ended = false;
+        cr_assert_eq(pthread_create(&thread, NULL, compute, NULL), 0);
+        while (!begun)
+            ;
+        st_settle();
+        waited = ended;
+        pthread_join(thread, NULL);
+    }
+    cr_assert(waited);
 }
