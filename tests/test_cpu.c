@@ -21,6 +21,7 @@ static void look_up(const st_matrix *m, void *changed, float y[COLS], float *pro
     for (int k = 0; k < COLS; k++)
         ones[k] = 1.0f;
     cr_assert_eq(c.backend->weight_create(c.dev, m, 1, NULL, 1.0f, NULL, &weight, NULL), STERNA_OK);
+    cr_assert_eq(weight->in_place, m->lasting);
     memcpy(changed, &(uint16_t){0x4000}, sizeof(uint16_t)); /* 2 */
     st_embed_args embed = {.table = weight, .scale = 1.0f, .dst = case_output(&c, COLS * sizeof(float))};
     st_linear_args linear = {.weight = weight,

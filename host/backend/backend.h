@@ -39,6 +39,7 @@ typedef struct st_weight {
     int32_t group;      /* columns per scale, 0 = row */
     size_t bytes;       /* device memory a full pass over this weight reads: codes, scales, bias, outliers */
     bool has_bias;
+    bool in_place; /* it reads `data` of its matrix, which was `lasting` */
     int32_t n_outlier;
 } st_weight;
 

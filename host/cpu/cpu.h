@@ -149,7 +149,6 @@ typedef struct st_cpu_weight {
     int32_t n_tile, n_step, n_group;
     size_t row_bytes;    /* distance of rows or tiles */
     unsigned char *data; /* 64-byte aligned, unless it is the caller's */
-    bool in_place;       /* row-major: `data` is the caller's, which lasts */
     void *scale;
     float *bias;            /* f32 [rows padded to 16], NULL = none */
     int32_t *outlier_start; /* [rows + 1], NULL = none */
@@ -160,7 +159,7 @@ typedef struct st_cpu_weight {
 /* In the first two of these layouts. */
 static inline bool st_cpu_is_tiled(const st_cpu_weight *w)
 {
-    return w->base.type == ST_TERNARY || (w->base.type == ST_Q8 && !w->in_place);
+    return w->base.type == ST_TERNARY || (w->base.type == ST_Q8 && !w->base.in_place);
 }
 
 sterna_status st_cpu_weight_create(st_device *dev, const st_matrix *parts, int n_part, const float *bias,

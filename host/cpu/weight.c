@@ -168,14 +168,14 @@ static size_t shape(st_cpu_weight *w, const st_matrix *parts, int n_part)
     w->n_tile = (int32_t)st_ceil_div(rows, ST_CPU_TILE);
     w->n_step = (int32_t)st_ceil_div(m->cols, ST_CPU_STEP);
     w->n_group = is_scaled(m->type) ? st_matrix_groups(m) : 0;
-    w->in_place = is_usable(parts, n_part);
+    w->base.in_place = is_usable(parts, n_part);
     if (m->type == ST_Q8)
         w->n_step = (int32_t)st_ceil_div(m->cols, 32) * 8; /* of 4 columns */
     if (st_cpu_is_tiled(w)) {
         w->row_bytes = (size_t)w->n_step * ST_CPU_STEP_BYTES;
         return (size_t)w->n_tile * w->row_bytes;
     }
-    w->row_bytes = w->in_place ? m->row_bytes : st_align_up(st_row_bytes(m->type, m->cols), 64);
+    w->row_bytes = w->base.in_place ? m->row_bytes : st_align_up(st_row_bytes(m->type, m->cols), 64);
     return (size_t)rows * w->row_bytes;
 }
 
@@ -189,7 +189,7 @@ sterna_status st_cpu_weight_create(st_device *dev, const st_matrix *parts, int n
     size_t bytes = shape(w, parts, n_part), padded = (size_t)w->n_tile * ST_CPU_TILE;
     size_t scales = st_cpu_is_tiled(w) ? padded * (size_t)w->n_group * scale_size(w) : 0;
     w->out_scale = out_scale;
-    w->data = w->in_place ? (unsigned char *)(uintptr_t)parts->data : st_alloc(bytes);
+    w->data = w->base.in_place ? (unsigned char *)(uintptr_t)parts->data : st_alloc(bytes);
     w->scale = scales ? st_alloc(scales) : NULL;
     w->bias = bias ? st_calloc(padded, sizeof(float)) : NULL;
     if (!w->data || (scales && !w->scale) || (bias && !w->bias)) {
@@ -209,7 +209,7 @@ sterna_status st_cpu_weight_create(st_device *dev, const st_matrix *parts, int n
         w->base.n_outlier = outliers->count;
     }
     upload u = {w, parts, n_part};
-    if (!w->in_place)
+    if (!w->base.in_place)
         st_pool_loop_once(((st_cpu *)dev)->pool, w->n_tile, 16, upload_tiles, &u);
     w->base.has_bias = bias != NULL;
     w->base.bytes = bytes + scales + (bias ? padded * sizeof(float) : 0) +
@@ -225,7 +225,7 @@ void st_cpu_weight_destroy(st_device *dev, st_weight *weight)
     st_cpu_weight *w = (st_cpu_weight *)weight;
     if (!w)
         return;
-    if (!w->in_place)
+    if (!w->base.in_place)
         st_free(w->data);
     st_free(w->scale);
     st_free(w->bias);

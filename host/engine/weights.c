@@ -256,7 +256,8 @@ static sterna_status load_ends(loader *l)
         }
         if (status == STERNA_OK && (tied || i == 1))
             status = load_head(l, roles[i], &d, tied);
-        if (!d.matrix.lasting)
+        const st_weight *made = i == 0 ? w->embed : w->head;
+        if (!made || !made->in_place)
             st_model_drop(l->model, roles[i], 0);
         st_decoded_free(&d);
         if (status == STERNA_OK)
